@@ -1,0 +1,1 @@
+//! passwd, group and shadow as text.
