@@ -1,7 +1,7 @@
 //! The one interface of every engine: carry out a [`RunPlan`] and report how
 //! it ended; and the few questions `ps`, `exec` and friends ask.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,7 @@ pub trait Engine {
     /// The archive cannot be read, or the engine refuses it.
     fn import(
         &self,
-        archive: &PathBuf,
+        archive: &Path,
         tag: &ImageReference,
         labels: &[(String, String)],
         progress: &mut dyn Progress,

@@ -152,6 +152,10 @@ pub struct ImageFacts {
     pub id: String,
     /// Its ENTRYPOINT.
     pub entrypoint: Vec<String>,
+    /// The text of the script that the ENTRYPOINT starts, where it is one
+    /// (`*.sh`) and not our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint_script: Option<String>,
     /// Its USER; empty for root.
     pub user: String,
     /// Its environment, `NAME=value`.

@@ -6,14 +6,20 @@
 
 mod argv;
 mod decide;
+mod environment;
+mod identity;
+mod resources;
+mod storage;
 
 use std::collections::BTreeMap;
 
 use run_docker_identity::InitSpec;
 use serde::Serialize;
 
-//pub use argv::docker_argv;
-//pub use decide::{PlanInput, plan};
+pub use argv::docker_argv;
+pub use decide::{Places, PlanInput, plan};
+pub use identity::IMAGE_LABEL;
+pub use storage::{ENVS_TARGET, PROJECT_TARGET};
 
 use crate::types::{
     ContainerName, CpuList, GpuDevice, ImageReference, MemorySize, Mount, PortMapping, Tmpfs, Ulimit,
