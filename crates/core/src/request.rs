@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::config::{Assignment, Key, OpenFlag, Origin, Settings, at, mount_reason, open_flags};
+use crate::config::{Assignment, Key, Layer, OpenFlag, Origin, Settings, at, mount_reason, open_flags};
 use crate::docker_args::DockerArgs;
 use crate::error::Error;
 use crate::facts::{EngineKind, HostFacts};
@@ -195,7 +195,7 @@ fn project_value(settings: &Settings, key: Key) -> Option<&str> {
 }
 
 fn from_project(assignment: &Assignment) -> bool {
-    matches!(assignment.origin, Origin::File { project: true, .. })
+    matches!(assignment.origin, Origin::File { layer: Layer::Project, .. })
 }
 
 /// All docker_args, and those of the project's own file alone.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use run_docker_core::config::{Assignment, Key, Origin, Settings, parse_runconfigs};
+use run_docker_core::config::{Assignment, Key, Layer, Origin, Settings, parse_runconfigs};
 use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
 use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
 use run_docker_core::types::CpuList;
@@ -78,7 +78,7 @@ impl Default for Case {
 
 impl Case {
     fn request(&self, gpus: &str, cpus: &str, command: &[&str]) -> Result<RunRequest, Error> {
-        let mut assignments = parse_runconfigs(".runconfigs", self.runconfigs, true)?.assignments;
+        let mut assignments = parse_runconfigs(".runconfigs", self.runconfigs, Layer::Project)?.assignments;
         assignments.extend(self.options.iter().map(|(key, value)| Assignment {
             key: *key,
             value: (*value).to_owned(),

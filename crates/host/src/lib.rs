@@ -1,1 +1,22 @@
-//! -
+//! Facts of the host, collected at the edge: who the user is, which CPUs and
+//! GPUs there are, what the configuration files say, and which directories
+//! can be mounted. Effects live here so that `core` can stay pure.
+
+mod config_files;
+mod detect;
+mod gpus;
+mod names;
+mod places;
+mod simulated;
+mod symlinks;
+mod trust;
+
+pub use config_files::{ConfigFile, ConfigFiles, ConfigSources, load_config_layers, load_project_config};
+pub use detect::{DetectOptions, Detected, detect_host, now, real_uid};
+pub use places::{
+    EnvsCandidate, check_project, choose_conda_envs, default_envs_candidates, ensure_directory,
+    working_directory,
+};
+pub use simulated::{SimulatedFacts, load_facts};
+pub use symlinks::{SymlinkScan, SymlinkTarget, scan_symlinks};
+pub use trust::TrustStore;

@@ -7,6 +7,7 @@
 //! set of tests.
 
 pub mod accounts;
+mod command;
 mod spec;
 
 pub use spec::{CommandForm, InitSpec, Privileges, SPEC_VARIABLE, SpecError};

@@ -33,24 +33,6 @@ pub enum CommandForm {
     Words,
 }
 
-impl CommandForm {
-    /// How words typed after the GPU and CPU lists are meant: several are run
-    /// exactly, a single one with blanks or shell signs in it is a script.
-    pub fn of<S: AsRef<str>>(words: &[S]) -> Self {
-        match words {
-            [] => Self::Shell,
-            [word] if word.as_ref().is_empty() => Self::Shell,
-            [word] if word.as_ref().contains(is_shell_sign) => Self::Script,
-            _ => Self::Words,
-        }
-    }
-}
-
-/// Characters that mean something to a shell (POSIX XCU 2.2), and blanks.
-fn is_shell_sign(c: char) -> bool {
-    c.is_whitespace() || "|&;<>()$`\\\"'*?[]#~=%!{}".contains(c)
-}
-
 /// With which rights the command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -134,6 +134,20 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// Which file a value stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// `/etc/run-docker/runconfigs`: everybody's on this machine.
+    Site,
+    /// `~/.runconfigs`.
+    User,
+    /// `.runconfigs` of the project, which somebody else may have written.
+    Project,
+    /// A file named with `--config`.
+    Explicit,
+}
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,8 +158,8 @@ pub enum Origin {
         path: String,
         /// Line number from 1.
         line: usize,
-        /// It is the project's own file, which somebody else may have written.
-        project: bool,
+        /// Which of the files.
+        layer: Layer,
     },
     /// An environment variable.
     Environment(String),
@@ -270,7 +284,7 @@ mod tests {
         let set = |key, value: &str, line| Assignment {
             key,
             value: value.into(),
-            origin: Origin::File { path: "f".into(), line, project: false },
+            origin: Origin::File { path: "f".into(), line, layer: Layer::User },
         };
         let settings = Settings::merge([
             set(Key::ImageName, "a", 1),

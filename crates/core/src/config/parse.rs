@@ -1,6 +1,6 @@
 //! The text of a `.runconfigs` file: `key: value` lines.
 
-use super::{Assignment, Key, Origin};
+use super::{Assignment, Key, Layer, Origin};
 use crate::error::Error;
 
 /// A file, read.
@@ -18,7 +18,7 @@ pub struct ParsedFile {
 ///
 /// # Errors
 /// A line without a colon, with file and line.
-pub fn parse_runconfigs(path: &str, text: &str, project: bool) -> Result<ParsedFile, Error> {
+pub fn parse_runconfigs(path: &str, text: &str, layer: Layer) -> Result<ParsedFile, Error> {
     let mut parsed = ParsedFile::default();
     let text = text.trim_start_matches('\u{feff}');
     for (number, line) in text.lines().enumerate() {
@@ -50,7 +50,7 @@ pub fn parse_runconfigs(path: &str, text: &str, project: bool) -> Result<ParsedF
         parsed.assignments.push(Assignment {
             key,
             value: value.to_owned(),
-            origin: Origin::File { path: path.to_owned(), line: number, project },
+            origin: Origin::File { path: path.to_owned(), line: number, layer },
         });
     }
     Ok(parsed)
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> ParsedFile {
-        parse_runconfigs(".runconfigs", text, true).unwrap()
+        parse_runconfigs(".runconfigs", text, Layer::Project).unwrap()
     }
 
     fn values(text: &str) -> Vec<(Key, String)> {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_line_without_a_colon_is_an_error_with_its_place() {
-        let error = parse_runconfigs("p/.runconfigs", "image_name: x\n--rm\n", true).unwrap_err();
+        let error = parse_runconfigs("p/.runconfigs", "image_name: x\n--rm\n", Layer::Project).unwrap_err();
         assert_eq!(error.to_string(), "p/.runconfigs:2: no colon in \"--rm\"");
     }
 
@@ -163,7 +163,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_settings_or_an_error(text in "\\PC{0,200}|([a-z_]{1,12}: ?[^\n]{0,30}\n){0,5}") {
-            let _ = parse_runconfigs("f", &text, true);
+            let _ = parse_runconfigs("f", &text, Layer::Project);
         }
     }
 }

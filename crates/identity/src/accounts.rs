@@ -1,1 +1,0 @@
-//! passwd, group and shadow as text.
