@@ -1,0 +1,62 @@
+FROM nvidia/cuda:12.8.1-base-ubuntu24.04
+
+# The line above is the base: any Debian or Ubuntu (20.04 and newer) will do.
+# The image belongs to nobody: who runs it is decided when it is run.
+# One stage, and nothing that needs BuildKit. What changes often comes last.
+
+LABEL run-docker.image="1" \
+      org.opencontainers.image.title="cuda-miniconda" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+
+# Conda's place: the program in /opt/conda, environments in /envs (mounted when
+# the image is run), packages beside them so that they can be hard links.
+ENV LANG=C.UTF-8 \
+    PATH=/opt/conda/condabin:$PATH \
+    CONDA_ENVS_PATH=/envs \
+    CONDA_PKGS_DIRS=/envs/.pkgs
+
+ENTRYPOINT ["/entrypoint.sh"]
+CMD ["bash"]
+
+# force-unsafe-io: a build that is interrupted is thrown away as a whole, so
+# syncing every file to the disk buys nothing.
+RUN set -eu; \
+    command -v apt-get >/dev/null || { echo "the base on line 1 is neither Debian nor Ubuntu: it has no apt-get" >&2; exit 1; }; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/run-docker-build; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends \
+        bash wget curl git bzip2 zip unzip vim less build-essential cmake ca-certificates tzdata; \
+    apt-get clean; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /etc/dpkg/dpkg.cfg.d/run-docker-build
+
+# The init comes along where dist/ has one (the first start of ./run-docker puts
+# it there). run-docker itself brings its own either way.
+COPY apt_requirements.txt bashrc entrypoint.sh image/conda-hook.sh dist*/run-docker-init* /usr/local/lib/run-docker/
+
+# This version of the Dockerfile installs no conda.
+ARG CONDA_PROVIDER=none
+
+# apt_requirements.txt: names parted by blanks or lines, # starts a comment.
+RUN set -eu; \
+    case "$CONDA_PROVIDER" in \
+    none) ;; \
+    *) echo "CONDA_PROVIDER=$CONDA_PROVIDER: only none can be built so far" >&2; exit 1 ;; \
+    esac; \
+    cd /usr/local/lib/run-docker; \
+    packages="$(sed -e 's/\r$//' -e '1s/^\xEF\xBB\xBF//' -e 's/#.*//' apt_requirements.txt | xargs)"; \
+    if [ -n "$packages" ]; then \
+        export DEBIAN_FRONTEND=noninteractive; \
+        echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/run-docker-build; \
+        apt-get update; \
+        apt-get install -y --no-install-recommends $packages; \
+        apt-get clean; \
+        rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /etc/dpkg/dpkg.cfg.d/run-docker-build; \
+    fi; \
+    mkdir -p /exp /envs; \
+    chmod 755 . /exp /envs entrypoint.sh; \
+    chmod 644 apt_requirements.txt bashrc conda-hook.sh; \
+    if [ -e run-docker-init ]; then chmod 755 run-docker-init; fi; \
+    mv bashrc /etc/bash.bashrc; \
+    mv conda-hook.sh /etc/profile.d/run-docker-conda.sh; \
+    mv entrypoint.sh /entrypoint.sh

@@ -1,0 +1,1 @@
+//! Build contexts, and the Debian bootstrap where no registry answers.
