@@ -11,11 +11,12 @@ use crate::CommandForm;
 const SHELL_SIGNS: &[u8] = b"|&;<>()$`\\\"'*?[]{}~#!";
 
 impl CommandForm {
-    /// No words: a shell. One word with blanks or shell signs: a script.
-    /// Anything else: exactly these words.
+    /// No words, or a lone empty one: a shell. One word with blanks or shell
+    /// signs: a script. Anything else: exactly these words.
     pub fn of<W: AsRef<OsStr>>(words: &[W]) -> Self {
         match words {
             [] => Self::Shell,
+            [word] if word.as_ref().is_empty() => Self::Shell,
             [word] if is_script(word.as_ref().as_bytes()) => Self::Script,
             _ => Self::Words,
         }
@@ -38,7 +39,8 @@ mod tests {
             (&["bash"], Words),
             (&["./train-1.sh"], Words),
             (&["/opt/a=b/x,y:z%@^"], Words),
-            (&[""], Words),
+            (&[""], Shell),
+            (&["", ""], Words),
             (&["nvidia-smi -L"], Script),
             (&["a;b"], Script),
             (&["echo\t$HOME"], Script),

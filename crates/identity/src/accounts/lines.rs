@@ -39,9 +39,9 @@ pub struct PasswdEntry<'a> {
     pub shell: &'a [u8],
 }
 
-impl PasswdEntry<'_> {
+impl<'a> PasswdEntry<'a> {
     /// The name as text; bytes that are not UTF-8 are replaced.
-    pub fn name_text(&self) -> Cow<'_, str> {
+    pub fn name_text(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.name)
     }
 }

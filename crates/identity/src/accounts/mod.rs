@@ -22,6 +22,8 @@
 mod lines;
 mod names;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use lines::{GroupEntry, PasswdEntry, group_entries, passwd_entries};
 pub use names::{is_representable, safe_group_name, safe_user_name};
