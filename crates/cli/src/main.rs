@@ -1,1 +1,66 @@
-fn main() {}
+//! run-docker: any user of a shared machine types one line and is inside a
+//! container as themselves.
+
+mod args;
+mod commands;
+mod context;
+mod engines;
+mod report;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapErrorKind;
+use run_docker_core::{Error, ExitStatus, Result};
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let context = match Context::from_process() {
+        Ok(context) => context,
+        Err(error) => return failed(&error),
+    };
+    let cli = match Cli::try_parse_from(&context.words) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(cli, &context) {
+        Ok(status) => ExitCode::from(status.0),
+        Err(error) => failed(&error),
+    }
+}
+
+fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
+    let Some(command) = cli.command else {
+        return commands::run::run(&cli.run, context);
+    };
+    match command {
+        Command::Ps(args) => commands::ps::run(&args, context),
+        Command::Exec(args) => commands::containers::exec(args, context),
+        Command::Attach(args) => commands::containers::attach(&args, context),
+        Command::Logs(args) => commands::containers::logs(&args, context),
+        Command::Stop(args) => commands::containers::stop(&args, context),
+        Command::Rm(args) => commands::containers::remove(&args, context),
+        Command::Build(args) => commands::build::run(&args, context),
+        Command::Config(args) => commands::config::run(&args, context),
+        Command::Trust(args) => commands::trust::run(&args, context),
+        Command::Probe(args) => commands::probe::run(args, context),
+        Command::InternalInit => commands::internal_init(),
+    }
+}
+
+/// The one place where an error is printed and becomes an exit code.
+fn failed(error: &Error) -> ExitCode {
+    report::error(error);
+    ExitCode::from(error.kind().exit_code())
+}
+
+/// Help and version go to standard output with 0; a wrong command line is 64.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
+    // Nothing to do about a closed stream.
+    let _ = error.print();
+    if asked { ExitCode::SUCCESS } else { ExitCode::from(64) }
+}

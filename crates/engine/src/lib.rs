@@ -1,1 +1,5 @@
-//! -
+//! The engines of others. Today: a Docker Engine, over its API.
+
+mod docker;
+
+pub use docker::{Docker, Endpoint, InitBinary, detect_endpoint};

@@ -1,0 +1,424 @@
+//! The command line as typed. Nothing is interpreted here; options of a run
+//! become assignments of the strongest layer.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use run_docker_core::config::{Assignment, Key, Origin};
+
+const EXAMPLES: &str = "\
+Examples:
+  run-docker '' '0-3' bash                    a shell on CPUs 0-3, no GPU
+  run-docker 0,1 0-15 python train.py         two GPUs, sixteen CPUs
+  run-docker all '' 'make && ./bench | tee log'   one word with blanks is a script
+  run-docker-conda 0 '' python                the same with your conda environments at /envs
+  run-docker --docker-args '-p 8888:8888' 0 '' jupyter lab
+  run-docker --dry-run 0 0-3 bash             print what would run
+  run-docker ps                               your containers
+  run-docker exec NAME                        a second shell in one
+
+GPU list:  '' or none, all, 0,1, 0-3, GPU-<uuid>, MIG-<uuid>, 0:1 (MIG instance 1 of GPU 0)
+CPU list:  '' for all, 0-3, 0-3,8,10-14:2, auto:8 (any eight)
+
+Any option can stand in .runconfigs as `key: value`; see run-docker config.";
+
+/// Enter a container as yourself, on the GPUs and CPUs you name.
+///
+/// The current directory is at /exp, files you make belong to you, and any image works.
+#[derive(Debug, Parser)]
+#[command(
+    name = "run-docker",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    subcommand_value_name = "COMMAND",
+    override_usage = "run-docker [OPTIONS] <GPU-LIST> <CPU-LIST> [COMMAND]...\n       run-docker <SUBCOMMAND> [OPTIONS]",
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// How much is said.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Verbosity {
+    /// Say more: which engine, which files, and why
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+/// Where settings are read from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigArgs {
+    /// Read this file instead of the project's .runconfigs
+    #[arg(long, value_name = "FILE", conflicts_with = "no_config")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read no .runconfigs at all
+    #[arg(long, alias = "no_config")]
+    pub(crate) no_config: bool,
+}
+
+/// Options that are settings: each can stand in .runconfigs too.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SettingArgs {
+    /// Image to run [default: <user>/cuda-miniconda:latest, built when missing]
+    #[arg(long, alias = "image_name", alias = "image-name", value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Name of the container; {user} {project} {args.gpu} {args.cpu} {date} {time} {host} are filled in
+    #[arg(long, alias = "container_name", alias = "container-name", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Directory to mount at /exp [default: the current one]
+    #[arg(long, alias = "project_dir", alias = "project-dir", value_name = "DIR")]
+    pub(crate) project: Option<String>,
+    /// Directory of your conda environments, mounted at /envs
+    #[arg(long, alias = "conda_envs", value_name = "DIR")]
+    pub(crate) conda_envs: Option<String>,
+    /// Flags of docker run, as one word (repeatable)
+    #[arg(long, alias = "docker_args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub(crate) docker_args: Vec<String>,
+    /// Directory to keep as the home inside
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<String>,
+    /// Limit of memory, for example 64g
+    #[arg(long, alias = "memory_limit", alias = "memory", value_name = "SIZE")]
+    pub(crate) memory_limit: Option<String>,
+    /// Size of /dev/shm [default: half of memory]
+    #[arg(long, alias = "shm_size", value_name = "SIZE")]
+    pub(crate) shm_size: Option<String>,
+    /// Network: bridge, host, none, or a name
+    #[arg(long, alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Option<String>,
+    /// Run so many times, one after the other, stopping at the first failure
+    #[arg(long, alias = "num_iters", value_name = "N")]
+    pub(crate) num_iters: Option<String>,
+    /// Mount the targets of symbolic links found so many levels deep in the project
+    #[arg(long, value_name = "DEPTH")]
+    pub(crate) symlinks: Option<String>,
+    /// Engine: auto, docker, podman or native
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<String>,
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Be root inside (files made then belong to root)
+    #[arg(long)]
+    pub(crate) root: bool,
+    /// Leave standard input alone, as in a shell's read loop
+    #[arg(long, alias = "no_stdin")]
+    pub(crate) no_stdin: bool,
+}
+
+/// A run.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RunArgs {
+    /// Which GPUs: '' for none, all, 0,1, 0-3, GPU-<uuid>, MIG-<uuid>
+    #[arg(value_name = "GPU-LIST", required = true)]
+    pub(crate) gpus: Option<String>,
+    /// Which CPUs: '' for all, 0-3, 0-3,8
+    #[arg(value_name = "CPU-LIST", required = true)]
+    pub(crate) cpus: Option<String>,
+    /// The command [default: bash]. One word with blanks in it is a script
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Print what would run, as a command line or as JSON, and run nothing
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "text", value_parser = ["text", "json"])]
+    pub(crate) dry_run: Option<String>,
+    /// Decide for the machine described in this JSON file (with --dry-run)
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub(crate) facts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+/// What else there is to do. The name must be the first word.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List your containers
+    Ps(PsArgs),
+    /// Enter a running container of yours: a second shell, or a command
+    Exec(ExecArgs),
+    /// Connect to a running container's own terminal
+    Attach(AttachArgs),
+    /// Print what a background container wrote
+    Logs(LogsArgs),
+    /// Stop containers: SIGTERM, then SIGKILL
+    Stop(StopArgs),
+    /// Remove ended containers
+    Rm(RmArgs),
+    /// Build the image
+    Build(BuildArgs),
+    /// Show each setting and where it comes from
+    Config(ShowConfigArgs),
+    /// Accept what this project's .runconfigs opens
+    Trust(TrustArgs),
+    /// Print, as JSON, what a command sees inside
+    Probe(ProbeArgs),
+    /// Write the init this program carries to standard output
+    #[command(hide = true)]
+    InternalInit,
+}
+
+/// `ps`.
+#[derive(Args, Debug)]
+pub(crate) struct PsArgs {
+    /// Also those that ended
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Those of everybody
+    #[arg(short = 'u', long)]
+    pub(crate) all_users: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `exec`.
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// The container; '' for the only one
+    pub(crate) container: String,
+    /// The command [default: bash]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+    /// Enter as root
+    #[arg(long)]
+    pub(crate) root: bool,
+    /// Set a variable, NAME=value
+    #[arg(short, long)]
+    pub(crate) env: Vec<String>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Leave standard input alone
+    #[arg(long, alias = "no_stdin")]
+    pub(crate) no_stdin: bool,
+}
+
+/// `attach`.
+#[derive(Args, Debug)]
+pub(crate) struct AttachArgs {
+    /// The container; '' for the only one
+    pub(crate) container: String,
+    /// Leave standard input alone
+    #[arg(long, alias = "no_stdin")]
+    pub(crate) no_stdin: bool,
+}
+
+/// `logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// The container; '' for the only one
+    pub(crate) container: String,
+    /// Go on as more is written
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// Put the time before each line
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+}
+
+/// `stop`.
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// The containers
+    #[arg(required = true)]
+    pub(crate) containers: Vec<String>,
+    /// Seconds until SIGKILL
+    #[arg(short, long, default_value_t = 10, value_name = "SECONDS")]
+    pub(crate) time: u32,
+}
+
+/// `rm`.
+#[derive(Args, Debug)]
+pub(crate) struct RmArgs {
+    /// The containers
+    #[arg(required = true)]
+    pub(crate) containers: Vec<String>,
+    /// Running ones too
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// `build`.
+#[derive(Args, Debug)]
+pub(crate) struct BuildArgs {
+    /// Directory with Dockerfile, apt_requirements.txt and bashrc [default: run-docker's own]
+    #[arg(value_name = "DIR")]
+    pub(crate) context: Option<PathBuf>,
+    /// Image to start from instead of the Dockerfile's first line; `debian` bootstraps one
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) base: Option<String>,
+    /// Another apt_requirements.txt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) apt: Option<PathBuf>,
+    /// Another bashrc
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bashrc: Option<PathBuf>,
+    /// Which conda to install: none for now
+    #[arg(long, value_name = "PROVIDER", default_value = "none")]
+    pub(crate) conda: String,
+    /// Name of the image [default: <user>/cuda-miniconda:latest]
+    #[arg(short, long, value_name = "IMAGE")]
+    pub(crate) tag: Option<String>,
+    /// Ask no registry
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Reuse nothing of earlier builds
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+/// `config`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowConfigArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `trust`.
+#[derive(Args, Debug)]
+pub(crate) struct TrustArgs {
+    /// The project [default: the current directory]
+    pub(crate) project: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// `probe`.
+#[derive(Args, Debug)]
+pub(crate) struct ProbeArgs {
+    /// GPUs
+    #[arg(default_value = "", value_name = "GPU-LIST")]
+    pub(crate) gpus: String,
+    /// CPUs
+    #[arg(default_value = "", value_name = "CPU-LIST")]
+    pub(crate) cpus: String,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// As JSON on one line instead of indented
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Compare engines or saved reports; exit 1 on a difference
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1)]
+    pub(crate) compare: Vec<String>,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+impl SettingArgs {
+    /// The options given, as the strongest layer of settings.
+    pub(crate) fn assignments(&self) -> Vec<Assignment> {
+        let one = |key, option: &str, value: &Option<String>| {
+            value.iter().map(|v| set(key, option, v)).collect::<Vec<_>>()
+        };
+        let switch = |key, option: &str, on: bool, value: &str| {
+            on.then(|| set(key, option, value)).into_iter().collect::<Vec<_>>()
+        };
+        [
+            one(Key::ImageName, "--image", &self.image),
+            one(Key::ContainerName, "--name", &self.name),
+            one(Key::Project, "--project", &self.project),
+            one(Key::CondaEnvs, "--conda-envs", &self.conda_envs),
+            self.docker_args.iter().map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            one(Key::Home, "--home", &self.home),
+            one(Key::MemoryLimit, "--memory-limit", &self.memory_limit),
+            one(Key::ShmSize, "--shm-size", &self.shm_size),
+            one(Key::Network, "--network", &self.network),
+            one(Key::NumIters, "--num-iters", &self.num_iters),
+            one(Key::Symlinks, "--symlinks", &self.symlinks),
+            one(Key::Engine, "--engine", &self.engine),
+            switch(Key::Detach, "--detach", self.detach, "true"),
+            switch(Key::Root, "--root", self.root, "true"),
+            switch(Key::Stdin, "--no-stdin", self.no_stdin, "false"),
+        ]
+        .concat()
+    }
+}
+
+fn set(key: Key, option: &str, value: &str) -> Assignment {
+    Assignment { key, value: value.to_owned(), origin: Origin::Option(option.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Cli {
+        Cli::try_parse_from([&["run-docker"], words].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_anywhere_before_the_command() {
+        let cli = parse(&["", "--name", "x", "0-3", "--image_name=y", "python", "--image", "-c", "1"]);
+        assert_eq!(cli.run.gpus.as_deref(), Some(""));
+        assert_eq!(cli.run.cpus.as_deref(), Some("0-3"));
+        assert_eq!(cli.run.command, ["python", "--image", "-c", "1"]);
+        assert_eq!(cli.run.settings.image.as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn values_may_begin_with_a_hyphen_or_be_empty() {
+        let cli = parse(&["--docker-args", "-p 1:1", "--docker_args=-d", "--docker-args", "", "", ""]);
+        assert_eq!(cli.run.settings.docker_args, ["-p 1:1", "-d", ""]);
+        assert!(cli.run.command.is_empty());
+    }
+
+    #[test]
+    fn a_command_named_like_a_subcommand_is_a_command() {
+        let cli = parse(&["", "", "ps", "aux"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.command, ["ps", "aux"]);
+        assert!(matches!(parse(&["ps", "-a"]).command, Some(Command::Ps(_))));
+        let cli = parse(&["exec", "c", "ls", "-la"]);
+        let Some(Command::Exec(exec)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(exec.command, ["ls", "-la"]);
+    }
+
+    #[test]
+    fn dry_run_takes_its_format_only_after_an_equals_sign() {
+        assert_eq!(parse(&["--dry-run", "", "", "x"]).run.dry_run.as_deref(), Some("text"));
+        assert_eq!(parse(&["--dry-run=json", "", ""]).run.dry_run.as_deref(), Some("json"));
+        assert!(Cli::try_parse_from(["run-docker", "--dry-run=xml", "", ""]).is_err());
+        assert!(Cli::try_parse_from(["run-docker", "--facts", "f", "", ""]).is_err());
+    }
+
+    #[test]
+    fn both_lists_are_required() {
+        for words in [&["run-docker"][..], &["run-docker", "0"], &["run-docker", "--nonsense", "", ""]] {
+            assert!(Cli::try_parse_from(words).is_err());
+        }
+    }
+}

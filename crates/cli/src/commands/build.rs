@@ -1,0 +1,122 @@
+//! Getting an image: building our own, or fetching the one asked for.
+
+use std::path::PathBuf;
+
+use run_docker_core::config::{Layer, Origin};
+use run_docker_core::request::{Flavor, RunRequest};
+use run_docker_core::types::ImageReference;
+use run_docker_core::{Engine, Error, ExitStatus, ImageFacts, Result};
+use run_docker_host::DetectOptions;
+use run_docker_identity::Identity;
+use run_docker_image::{Base, BuildOptions, build_image};
+
+use super::run::NAME_TIMEOUT;
+use crate::args::BuildArgs;
+use crate::context::Context;
+use crate::engines;
+use crate::report::Reporter;
+
+/// Seconds a registry has to answer.
+const REGISTRY_SECONDS: u64 = 10;
+
+/// `run-docker build`.
+pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
+    let reporter = Reporter::new(args.verbosity);
+    let host = run_docker_host::detect_host(&DetectOptions {
+        cache_dir: context.cache_dir(),
+        name_timeout: NAME_TIMEOUT,
+    })?
+    .facts;
+    let tag = match &args.tag {
+        Some(tag) => tag.parse()?,
+        None => ImageReference::default_for(&host.identity.name),
+    };
+    let base = match args.base.as_deref() {
+        None => Base::FromDockerfile,
+        Some("debian") => Base::Debian,
+        Some(image) => Base::Named(image.parse()?),
+    };
+    let engine = engines::connect(None, context)?;
+    let options = BuildOptions {
+        base,
+        context: args.context.as_ref().map(|dir| context.absolute(dir)).or_else(|| source(context)),
+        apt: args.apt.as_ref().map(|file| context.absolute(file)),
+        bashrc: args.bashrc.as_ref().map(|file| context.absolute(file)),
+        conda: args.conda.clone(),
+        offline: args.offline,
+        no_cache: args.no_cache,
+        ..options(tag, host.identity.uid == 0, context)
+    };
+    build(&engine, &options, reporter)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOptions<'static> {
+    BuildOptions {
+        base: Base::FromDockerfile,
+        tag,
+        context: source(context),
+        apt: None,
+        bashrc: None,
+        conda: "none".to_owned(),
+        offline: false,
+        no_cache: false,
+        init: engines::INIT,
+        is_root,
+        registry_seconds: REGISTRY_SECONDS,
+    }
+}
+
+fn build(engine: &dyn Engine, options: &BuildOptions<'_>, reporter: Reporter) -> Result<()> {
+    let mut progress = reporter.progress();
+    let outcome = build_image(engine, options, &mut progress)?;
+    drop(progress);
+    reporter.notice(&format!("built {} on {}", options.tag, outcome.base));
+    Ok(())
+}
+
+/// The clone this program was built from, whose Dockerfile may have been edited.
+fn source(context: &Context) -> Option<PathBuf> {
+    let dir = PathBuf::from(context.env.get("RUN_DOCKER_SOURCE")?);
+    dir.join("Dockerfile").is_file().then_some(dir)
+}
+
+/// Makes sure that the image of a run is there: the user's own is built, any
+/// other fetched. A site's image gives way to one the user has built.
+pub(crate) fn ensure_image(
+    engine: &dyn Engine,
+    mut request: RunRequest,
+    from_site: bool,
+    who: &Identity,
+    context: &Context,
+    reporter: Reporter,
+) -> Result<(RunRequest, ImageFacts)> {
+    let own = ImageReference::default_for(&who.name);
+    if from_site && request.flavor == Flavor::Conda && request.image != own {
+        if let Some(facts) = engine.image(&own)? {
+            reporter.detail(&format!("your own image {own} is used instead of the site's"));
+            request.image = own;
+            return Ok((request, facts));
+        }
+    }
+    if let Some(facts) = engine.image(&request.image)? {
+        return Ok((request, facts));
+    }
+    if request.image == own {
+        reporter.notice(&format!("there is no image {own} yet: building it, once"));
+        build(engine, &options(own, who.uid == 0, context), reporter)?;
+    } else {
+        let image = &request.image;
+        reporter.notice(&format!("there is no image {image} here: asking its registry for it"));
+        engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;
+    }
+    match engine.image(&request.image)? {
+        Some(facts) => Ok((request, facts)),
+        None => Err(Error::failure(format!("the image {} vanished after it was made", request.image))),
+    }
+}
+
+/// True for a value that the machine's administrator set for everybody.
+pub(crate) fn is_site(origin: &Origin) -> bool {
+    matches!(origin, Origin::File { layer: Layer::Site, .. })
+}

@@ -1,0 +1,318 @@
+//! The main job: a run.
+
+use std::path::{Path, PathBuf};
+
+use run_docker_core::config::Key;
+use run_docker_core::docker_args::absolute_path;
+use run_docker_core::error::Context as _;
+use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
+use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
+use run_docker_core::types::{CpuList, CpuSelector};
+use run_docker_core::{
+    EngineFacts, EngineKind, EngineMode, Engine, Error, ExitStatus, HostFacts, ImageFacts, Result, RunPlan, words,
+};
+use run_docker_host::{DetectOptions, SimulatedFacts};
+
+use super::build::{ensure_image, is_site};
+use super::{print, trust};
+use crate::args::{RunArgs, Verbosity};
+use crate::context::Context;
+use crate::engines;
+use crate::report::Reporter;
+use crate::settings::{self, Loaded};
+
+/// How long the name service may take in all.
+pub(crate) const NAME_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// `run-docker <gpus> <cpus> [command…]`.
+pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
+    let reporter = Reporter::new(args.verbosity);
+    let prepared = Prepared::new(args, context, reporter)?;
+    if let Some(format) = &args.dry_run {
+        return prepared.dry_run(format, context);
+    }
+    prepared.trusted(reporter)?;
+    let engine = engines::connect(prepared.request.engine, context)?;
+    let facts = engine.facts()?;
+    reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
+    let (request, image) = prepared.image(&engine, context, reporter)?;
+    let claimed = claimed_cpus(&request, &engine)?;
+    let mut last = ExitStatus::SUCCESS;
+    for round in 0..request.iterations {
+        let mut host = prepared.host.clone();
+        if round > 0 {
+            host.now = run_docker_host::now();
+        }
+        let plan = prepared.plan(&request, &host, &facts, &image, &claimed)?;
+        if round == 0 {
+            say_notices(&plan, reporter);
+        }
+        if request.iterations > 1 {
+            reporter.notice(&format!("run {} of {}", round + 1, request.iterations));
+        }
+        last = engine.run(&plan)?;
+        if !last.success() {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+fn say_notices(plan: &RunPlan, reporter: Reporter) {
+    for notice in &plan.notices {
+        if notice.verbose {
+            reporter.detail(&notice.text);
+        } else {
+            reporter.notice(&notice.text);
+        }
+    }
+}
+
+/// CPUs of running containers; asked only where the answer is used.
+fn claimed_cpus(request: &RunRequest, engine: &dyn Engine) -> Result<Vec<CpuList>> {
+    if !matches!(request.cpus, CpuSelector::Auto(_)) {
+        return Ok(Vec::new());
+    }
+    let running = engine.containers(false)?;
+    Ok(running.iter().filter_map(|c| c.cpus.parse().ok()).filter(|l: &CpuList| !l.is_empty()).collect())
+}
+
+/// Everything known before an engine is asked.
+pub(crate) struct Prepared {
+    pub(crate) request: RunRequest,
+    host: HostFacts,
+    places: Places,
+    loaded: Loaded,
+    simulated: SimulatedFacts,
+    state_dir: Option<PathBuf>,
+}
+
+impl Prepared {
+    pub(crate) fn new(args: &RunArgs, context: &Context, reporter: Reporter) -> Result<Self> {
+        let loaded = settings::load(&args.settings, &args.config, context)?;
+        loaded.notices.iter().for_each(|notice| reporter.notice(notice));
+        if let Some((file, _)) = &loaded.project_file {
+            reporter.detail(&format!("settings from {}", file.display()));
+        }
+        let simulated = match &args.facts {
+            Some(file) => run_docker_host::load_facts(&context.absolute(file))?,
+            None => SimulatedFacts::default(),
+        };
+        let detected = run_docker_host::detect_host(&DetectOptions {
+            cache_dir: context.cache_dir(),
+            name_timeout: NAME_TIMEOUT,
+        })?;
+        detected.notices.iter().for_each(|notice| reporter.notice(notice));
+        let host = simulated.apply(detected.facts)?;
+        let project = loaded.project.to_string_lossy().into_owned();
+        let request = RunRequest::resolve(
+            &loaded.settings,
+            &Words {
+                gpus: args.gpus.clone().unwrap_or_default(),
+                cpus: args.cpus.clone().unwrap_or_default(),
+                command: one_empty_word_is_none(&args.command),
+            },
+            &Surroundings {
+                host: &host,
+                flavor: context.flavor,
+                project: &project,
+                cwd: &context.cwd.to_string_lossy(),
+                resolve: &real_path,
+            },
+        )?;
+        // Nothing is made on disk for a machine that is only imagined.
+        let imagined = args.dry_run.is_some();
+        let places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
+        Ok(Self { request, host, places, loaded, simulated, state_dir: context.state_dir() })
+    }
+
+    /// Sees to the image; the request names it anew when a site's gives way.
+    fn image(
+        &self,
+        engine: &dyn Engine,
+        context: &Context,
+        reporter: Reporter,
+    ) -> Result<(RunRequest, ImageFacts)> {
+        let from_site = self.loaded.settings.get(Key::ImageName).is_some_and(|a| is_site(&a.origin));
+        let who = &self.host.identity;
+        ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
+    }
+
+    /// Refuses what the project's file opens until it is trusted.
+    fn trusted(&self, reporter: Reporter) -> Result<()> {
+        if self.request.open_flags.is_empty() {
+            return Ok(());
+        }
+        let Some((file, text)) = &self.loaded.project_file else { return Ok(()) };
+        trust::require(file, text, &self.request.open_flags, self.state_dir.as_deref(), reporter)
+    }
+
+    /// The project's own file and its text.
+    pub(crate) fn project_file(&self) -> Option<(&Path, &str)> {
+        self.loaded.project_file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
+    }
+
+    fn plan(
+        &self,
+        request: &RunRequest,
+        host: &HostFacts,
+        engine: &EngineFacts,
+        image: &ImageFacts,
+        claimed: &[CpuList],
+    ) -> Result<RunPlan> {
+        plan(&PlanInput {
+            request,
+            host,
+            engine,
+            image,
+            places: &self.places,
+            init_digest: engines::INIT_DIGEST,
+            claimed_cpus: claimed,
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// Prints the plan. Without an engine to ask, a rootful Docker is assumed.
+    fn dry_run(&self, format: &str, context: &Context) -> Result<ExitStatus> {
+        let reporter = Reporter::new(Verbosity::default());
+        let simulated = &self.simulated;
+        let (engine, image) = match (&simulated.engine, &simulated.image) {
+            (Some(engine), image) => (engine.clone(), image.clone().unwrap_or_default()),
+            (None, _) => match self.ask_engine(context) {
+                Ok(found) => found,
+                Err(error) => {
+                    reporter.notice(&format!("{error}; a rootful Docker is assumed"));
+                    (assumed_engine(), ImageFacts::default())
+                }
+            },
+        };
+        let plan = self.plan(&self.request, &self.host, &engine, &image, &[])?;
+        say_notices(&plan, reporter);
+        let text = if format == "json" {
+            serde_json::to_string_pretty(&plan).context(|| "writing the plan as JSON".to_owned())?
+        } else {
+            let mut line = vec!["docker".to_owned()];
+            line.extend(docker_argv(&plan));
+            words::join(&line)
+        };
+        print(format!("{text}\n").as_bytes())
+    }
+
+    fn ask_engine(&self, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
+        let engine = engines::connect(self.request.engine, context)?;
+        let facts = engine.facts()?;
+        let image = engine.image(&self.request.image)?;
+        if image.is_none() {
+            let name = &self.request.image;
+            Reporter::new(Verbosity::default())
+                .notice(&format!("the image {name} is not there yet; a run would get it first"));
+        }
+        Ok((facts, image.unwrap_or_default()))
+    }
+}
+
+fn assumed_engine() -> EngineFacts {
+    EngineFacts {
+        kind: EngineKind::Docker,
+        mode: EngineMode::Rootful,
+        version: String::new(),
+        endpoint: String::new(),
+        cdi: false,
+        runtimes: Vec::new(),
+        security_options: Vec::new(),
+    }
+}
+
+/// `run-docker '' '' ''` is written by scripts that pass an empty variable.
+fn one_empty_word_is_none(command: &[String]) -> Vec<String> {
+    match command {
+        [word] if word.is_empty() => Vec::new(),
+        words => words.to_vec(),
+    }
+}
+
+fn real_path(path: &str) -> String {
+    std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |p| p.to_string_lossy().into_owned())
+}
+
+/// Looks up every directory the run mounts, and makes those that are ours to make.
+fn find_places(
+    loaded: &Loaded,
+    request: &RunRequest,
+    host: &HostFacts,
+    context: &Context,
+    imagined: bool,
+    reporter: Reporter,
+) -> Result<Places> {
+    let project = loaded.project.to_string_lossy().into_owned();
+    let setting = |key: Key| {
+        loaded.settings.get(key).map(|assignment| {
+            let base = match assignment.origin {
+                run_docker_core::config::Origin::File { .. } => project.clone(),
+                _ => context.cwd.to_string_lossy().into_owned(),
+            };
+            let path = absolute_path(&assignment.value, &host.home, &base);
+            (PathBuf::from(path), assignment.origin.to_string())
+        })
+    };
+    let conda_envs = match (context.flavor, setting(Key::CondaEnvs)) {
+        (Flavor::Plain, None) => None,
+        (_, asked) => Some(conda_envs(asked, host, imagined, reporter)?),
+    };
+    let home = match setting(Key::Home) {
+        Some((path, origin)) if !imagined => {
+            Some(run_docker_host::ensure_directory(&path, &format!("home ({origin})"))?)
+        }
+        other => other.map(|(path, _)| path),
+    };
+    let mut symlink_targets = Vec::new();
+    if request.symlinks > 0 {
+        let scan = run_docker_host::scan_symlinks(&loaded.project, request.symlinks)?;
+        scan.notices.iter().for_each(|notice| reporter.notice(notice));
+        symlink_targets.extend(scan.targets.into_iter().map(|t| t.target.to_string_lossy().into_owned()));
+    }
+    let env_files = request
+        .docker_args
+        .env_files
+        .iter()
+        .map(|path| Ok((path.clone(), read_env_file(path)?)))
+        .collect::<Result<_>>()?;
+    Ok(Places {
+        cwd: real_path(&context.cwd.to_string_lossy()),
+        project,
+        conda_envs: conda_envs.map(|p| p.to_string_lossy().into_owned()),
+        home: home.map(|p| p.to_string_lossy().into_owned()),
+        symlink_targets,
+        env_files,
+    })
+}
+
+fn conda_envs(
+    asked: Option<(PathBuf, String)>,
+    host: &HostFacts,
+    imagined: bool,
+    reporter: Reporter,
+) -> Result<PathBuf> {
+    let candidates = match asked {
+        Some((path, origin)) => {
+            vec![run_docker_host::EnvsCandidate { path, asked_for: Some(origin) }]
+        }
+        None => run_docker_host::default_envs_candidates(
+            &host.identity.name,
+            Path::new(&host.home),
+            Path::new("/multiverse/storage").is_dir(),
+        ),
+    };
+    if imagined {
+        let first = candidates.into_iter().next().map(|c| c.path);
+        return first.ok_or_else(|| Error::failure("there is no place for conda environments"));
+    }
+    let (path, notices) = run_docker_host::choose_conda_envs(&candidates)?;
+    notices.iter().for_each(|notice| reporter.notice(notice));
+    Ok(path)
+}
+
+fn read_env_file(path: &str) -> Result<String> {
+    let bytes = std::fs::read(path).context(|| format!("reading the env file {path}"))?;
+    String::from_utf8(bytes).context(|| format!("the env file {path} is not UTF-8"))
+}

@@ -1,0 +1,55 @@
+//! The engine's errors in words a user can act on.
+
+use bollard::errors::Error as Api;
+use run_docker_core::{Error, ErrorKind};
+
+/// Wraps an error of the API as the cause of `what`.
+pub(super) fn explain(error: Api, what: String) -> Error {
+    match error {
+        Api::DockerResponseServerError { message, .. } => refused(what, &message),
+        other => Error::failure(what).with_source(other.to_string()),
+    }
+}
+
+/// The engine's own words, with a hint where the cause is a common one.
+pub(super) fn refused(what: String, message: &str) -> Error {
+    let message = message.trim();
+    let error = Error::failure(what).with_source(message.to_owned());
+    match hint(message) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn hint(message: &str) -> Option<&'static str> {
+    let table = [
+        ("port is already allocated", "another program has that port: choose another with -p HOST:CONTAINER"),
+        ("address already in use", "another program has that port: choose another with -p HOST:CONTAINER"),
+        ("could not select device driver", "Docker cannot give GPUs yet: install nvidia-container-toolkit and restart Docker"),
+        ("unknown runtime", "see docker info for the runtimes there are"),
+        ("no space left on device", "make room: docker system df, then docker system prune"),
+        ("bind source path does not exist", "the directory to mount is missing, or the daemon cannot see it"),
+        ("permission denied", "the daemon may not reach a path of this run (a network home with root_squash?)"),
+    ];
+    table.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint)
+}
+
+/// The HTTP status of an answer that is an error.
+pub(super) fn status(error: &Api) -> Option<u16> {
+    match error {
+        Api::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// A start that failed because of the command (126, 127), or for another reason.
+pub(super) fn start_failed(what: String, message: &str) -> Error {
+    let kind = if message.contains("executable file not found") || message.contains("no such file or directory") {
+        ErrorKind::NotFound
+    } else if message.contains("permission denied") && message.contains("exec") {
+        ErrorKind::CannotStart
+    } else {
+        ErrorKind::Failure
+    };
+    refused(what, message).with_kind(kind)
+}

@@ -1,0 +1,92 @@
+//! Requests of the API that turn into a stream, made on a connection of their
+//! own so that not one byte is interpreted on the way (the frame decoder of a
+//! client library eats terminal output that begins with bytes 0 to 2), and so
+//! that a wait is known to be in place before the container starts.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use run_docker_core::error::Context as _;
+use run_docker_core::{Error, Result};
+
+use super::errors::refused;
+
+/// Longest head of an answer.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Sends a POST and reads the head of the answer; what follows is the stream.
+pub(super) fn post(socket: &Path, path: &str, body: &str, upgrade: bool, what: &str) -> Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket).context(|| what.to_owned())?;
+    let upgrade = if upgrade { "Connection: Upgrade\r\nUpgrade: tcp\r\n" } else { "" };
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: docker\r\n{upgrade}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).context(|| what.to_owned())?;
+    let head = read_head(&mut stream).context(|| what.to_owned())?;
+    let status = head.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
+    if matches!(status, 101 | 200) {
+        return Ok(stream);
+    }
+    let mut text = String::new();
+    // The answer is closed or its length known; either way the text suffices.
+    let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(2)));
+    let _ = Read::take(&stream, 64 * 1024).read_to_string(&mut text);
+    Err(refused(what.to_owned(), &message(&text, status)))
+}
+
+/// One byte at a time: the next one after the head belongs to the stream.
+fn read_head(stream: &mut UnixStream) -> std::io::Result<String> {
+    let mut head = Vec::with_capacity(256);
+    let mut byte = [0u8];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 || head.len() > MAX_HEAD {
+            return Err(std::io::Error::other("the engine closed the connection"));
+        }
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn message(body: &str, status: u16) -> String {
+    json_object(body)
+        .and_then(|json| json.get("message")?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| format!("status {status}"))
+}
+
+/// The JSON object in a body that may be chunked.
+pub(super) fn json_object(body: &str) -> Option<serde_json::Value> {
+    let (start, end) = (body.find('{')?, body.rfind('}')?);
+    serde_json::from_str(body.get(start..=end)?).ok()
+}
+
+/// Registers a wait; the answer comes on the stream when it is over.
+pub(super) fn wait(socket: &Path, prefix: &str, id: &str, condition: &str) -> Result<UnixStream> {
+    let path = format!("{prefix}/containers/{id}/wait?condition={condition}");
+    post(socket, &path, "", false, "asking the engine to wait for the command")
+}
+
+/// Reads the exit code a wait answers with.
+pub(super) fn read_exit(mut stream: UnixStream) -> Result<u8> {
+    let mut text = String::new();
+    let what = || "waiting for the command".to_owned();
+    let mut chunk = [0u8; 4096];
+    // The connection is kept alive: the object's end is the end.
+    loop {
+        let n = stream.read(&mut chunk).context(what)?;
+        text.push_str(&String::from_utf8_lossy(&chunk[..n]));
+        if let Some(answer) = json_object(&text) {
+            if let Some(message) = answer.pointer("/Error/Message").and_then(|m| m.as_str()).filter(|m| !m.is_empty()) {
+                return Err(refused(what(), message));
+            }
+            let code = answer.get("StatusCode").and_then(serde_json::Value::as_i64).unwrap_or(125);
+            return Ok(u8::try_from(code & 0xff).unwrap_or(125));
+        }
+        if n == 0 {
+            return Err(Error::failure("the engine vanished while the command ran")
+                .with_hint("the command may still run: see run-docker ps once the engine is back"));
+        }
+    }
+}

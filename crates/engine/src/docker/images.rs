@@ -1,0 +1,231 @@
+//! Images: looking at them, building, fetching and importing them.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    BuildImageOptions, BuilderVersion, CreateContainerOptions, CreateImageOptions, CreateImageOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use run_docker_core::error::Context as _;
+use run_docker_core::plan::IMAGE_LABEL;
+use run_docker_core::types::ImageReference;
+use run_docker_core::{BuildRequest, Error, ImageFacts, Progress, Result};
+use tokio::time::timeout;
+
+use super::Docker;
+use super::errors::{explain, refused, status};
+
+/// Lines of a failed build that its error repeats.
+const LAST_LINES: usize = 20;
+
+/// Longest entrypoint script that is looked at.
+const MAX_SCRIPT: u64 = 64 * 1024;
+
+/// Bytes of an archive sent at once.
+const CHUNK: usize = 1 << 20;
+
+impl Docker {
+    pub(super) async fn inspect_image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
+        let found = match self.api.inspect_image(image.as_str()).await {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(404) => return Ok(None),
+            Err(error) => return Err(explain(error, format!("looking at the image {image}"))),
+        };
+        let config = found.config.unwrap_or_default();
+        let mut facts = ImageFacts {
+            id: found.id.unwrap_or_default(),
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            entrypoint_script: None,
+            user: config.user.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
+            working_dir: config.working_dir.unwrap_or_default(),
+            labels: config.labels.unwrap_or_default().into_iter().collect(),
+        };
+        let script = facts.entrypoint.iter().find(|word| word.ends_with(".sh")).cloned();
+        if let Some(script) = script.filter(|_| !facts.labels.contains_key(IMAGE_LABEL)) {
+            facts.entrypoint_script = self.read_script(image, &script).await;
+        }
+        Ok(Some(facts))
+    }
+
+    /// The text of a file in an image, by way of a container that is never
+    /// started. `None` when it cannot be had: then the entrypoint is chained.
+    async fn read_script(&self, image: &ImageReference, path: &str) -> Option<String> {
+        let body = ContainerCreateBody { image: Some(image.to_string()), ..Default::default() };
+        let id = self.api.create_container(None::<CreateContainerOptions>, body).await.ok()?.id;
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let mut archive = BytesMut::new();
+        let mut stream = Box::pin(self.api.download_from_container(&id, Some(options)));
+        while let Some(Ok(part)) = stream.next().await {
+            archive.extend_from_slice(&part);
+            if archive.len() as u64 > 2 * MAX_SCRIPT {
+                break;
+            }
+        }
+        drop(stream);
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.api.remove_container(&id, Some(force)).await.ok()?;
+        let mut tar = tar::Archive::new(archive.as_ref());
+        let entry = tar.entries().ok()?.next()?.ok()?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(entry, MAX_SCRIPT), &mut text).ok()?;
+        Some(text)
+    }
+
+    pub(super) async fn build_image(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
+        let what = || format!("building the image {}", request.tag);
+        let context = context(&request.files).context(what)?;
+        let options = BuildImageOptions {
+            dockerfile: "Dockerfile".to_owned(),
+            t: Some(request.tag.to_string()),
+            nocache: request.no_cache,
+            rm: true,
+            forcerm: true,
+            buildargs: Some(request.args.iter().cloned().collect()),
+            labels: Some(request.labels.iter().cloned().collect()),
+            networkmode: request.network.clone(),
+            version: BuilderVersion::BuilderV1,
+            ..Default::default()
+        };
+        let mut stream =
+            Box::pin(self.api.build_image(options, None, Some(bollard::body_full(context.into()))));
+        let mut last = VecDeque::new();
+        while let Some(part) = stream.next().await {
+            let failure = match part {
+                Ok(part) => {
+                    for line in part.stream.iter().flat_map(|text| text.lines()).filter(|l| !l.trim().is_empty()) {
+                        say(line, progress, &mut last);
+                    }
+                    part.error_detail.and_then(|e| e.message)
+                }
+                Err(bollard::errors::Error::DockerStreamError { error }) => Some(error),
+                Err(error) => return Err(explain(error, what())),
+            };
+            if let Some(message) = failure {
+                let tail: Vec<String> = last.into();
+                return Err(refused(what(), &format!("{message}\n{}", tail.join("\n"))));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn pull_image(
+        &self,
+        image: &ImageReference,
+        bound: Duration,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        progress.step(&format!("asking the registry for {image} (at most {} s)", bound.as_secs()));
+        let options = CreateImageOptionsBuilder::new().from_image(image.as_str()).build();
+        let stream = self.api.create_image(Some(options), None, None);
+        let what = || format!("fetching the image {image}");
+        let hint = "see whether its name is right and the registry can be reached: docker pull";
+        self.follow_creation(Box::pin(stream), Some(bound), progress, &what).await.map_err(|e| e.with_hint(hint))
+    }
+
+    /// Follows a stream of progress; the first message has to come in time.
+    async fn follow_creation(
+        &self,
+        mut stream: impl Stream<Item = std::result::Result<bollard::models::CreateImageInfo, bollard::errors::Error>> + Unpin,
+        bound: Option<Duration>,
+        progress: &mut dyn Progress,
+        what: &dyn Fn() -> String,
+    ) -> Result<()> {
+        let mut first = bound;
+        loop {
+            let next = match first.take() {
+                Some(bound) => timeout(bound, stream.next()).await.map_err(|_| {
+                    Error::failure(what()).with_source(format!("no answer within {} s", bound.as_secs()))
+                })?,
+                None => stream.next().await,
+            };
+            let Some(part) = next else { return Ok(()) };
+            let part = part.map_err(|e| explain(e, what()))?;
+            if let Some(message) = part.error_detail.and_then(|e| e.message) {
+                return Err(refused(what(), &message));
+            }
+            if let Some(text) = part.status {
+                progress.step(&match part.id {
+                    Some(layer) => format!("{text} {layer}"),
+                    None => text,
+                });
+            }
+        }
+    }
+
+    pub(super) async fn import_archive(
+        &self,
+        archive: &Path,
+        tag: &ImageReference,
+        labels: &[(String, String)],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let what = || format!("importing {} as {tag}", archive.display());
+        progress.step(&format!("importing {tag}"));
+        let file = std::fs::File::open(archive).context(what)?;
+        let body = futures_util::stream::unfold(file, |mut file| async move {
+            let mut chunk = vec![0; CHUNK];
+            match std::io::Read::read(&mut file, &mut chunk) {
+                Ok(0) => None,
+                Ok(n) => {
+                    chunk.truncate(n);
+                    Some((Ok(Bytes::from(chunk)), file))
+                }
+                Err(error) => Some((Err(error), file)),
+            }
+        });
+        let changes: Vec<String> = labels.iter().map(|(k, v)| format!("LABEL {k}={v}")).collect();
+        let options = CreateImageOptions {
+            from_src: Some("-".to_owned()),
+            repo: Some(tag.repository().to_owned()),
+            tag: Some(tag.tag().unwrap_or("latest").to_owned()),
+            changes,
+            ..Default::default()
+        };
+        let stream = self.api.create_image(Some(options), Some(bollard::body_try_stream(body)), None);
+        self.follow_creation(Box::pin(stream), None, &mut Quiet(progress), &what).await
+    }
+}
+
+/// An import's own messages are ids nobody needs.
+struct Quiet<'a>(&'a mut dyn Progress);
+
+impl Progress for Quiet<'_> {
+    fn step(&mut self, text: &str) {
+        self.0.output(text);
+    }
+
+    fn output(&mut self, line: &str) {
+        self.0.output(line);
+    }
+}
+
+/// `Step 3/9 : RUN …` is a step, the rest its output.
+fn say(line: &str, progress: &mut dyn Progress, last: &mut VecDeque<String>) {
+    if line.starts_with("Step ") {
+        progress.step(line);
+    } else {
+        progress.output(line);
+    }
+    last.push_back(line.to_owned());
+    if last.len() > LAST_LINES {
+        last.pop_front();
+    }
+}
+
+/// The build context as a tar archive.
+fn context(files: &[(String, Vec<u8>, u32)]) -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content, mode) in files {
+        let mut head = tar::Header::new_gnu();
+        head.set_size(content.len() as u64);
+        head.set_mode(*mode);
+        tar.append_data(&mut head, path, content.as_slice())?;
+    }
+    tar.into_inner()
+}

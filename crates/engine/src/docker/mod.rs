@@ -1,0 +1,190 @@
+//! A Docker Engine, spoken to over its API on a unix socket.
+//!
+//! The client program costs about 60 ms a start; the API does not. Requests
+//! with an answer go through bollard; the three that turn into streams (attach,
+//! exec, wait) are made in [`hijack`], because their bytes must come through
+//! untouched and a wait must be in place before the container starts.
+
+mod client;
+mod containers;
+mod create;
+mod endpoint;
+mod errors;
+mod exec;
+mod hijack;
+mod images;
+mod run;
+mod signals;
+mod streams;
+mod terminal;
+mod volume;
+
+use std::path::Path;
+use std::time::Duration;
+
+use run_docker_core::error::Context as _;
+use run_docker_core::types::ImageReference;
+use run_docker_core::{
+    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, EngineMode, Error, ExecRequest,
+    ExitStatus, ImageFacts, LogsRequest, Progress, Result, RunPlan,
+};
+
+pub use endpoint::{Endpoint, detect_endpoint};
+use errors::explain;
+
+/// The oldest API that does all we need (mounts with options, wait conditions).
+const MIN_API: (usize, usize) = (1, 40);
+
+/// Seconds until a request without an answer is given up. Streams have no bound.
+const TIMEOUT_SECONDS: u64 = 120;
+
+/// The static init that is given to every container.
+#[derive(Clone, Debug)]
+pub struct InitBinary {
+    /// The program.
+    pub bytes: &'static [u8],
+    /// Its SHA-256, hex.
+    pub digest: String,
+}
+
+/// A connection to a Docker Engine.
+pub struct Docker {
+    api: bollard::Docker,
+    endpoint: Endpoint,
+    init: InitBinary,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Docker {
+    /// Connects, and agrees on a version of the API.
+    ///
+    /// # Errors
+    /// The daemon does not run, its socket is not permitted, or its API is too old.
+    pub fn connect(endpoint: &Endpoint, init: InitBinary) -> Result<Self> {
+        endpoint.check()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context(|| "starting the event loop".to_owned())?;
+        let socket = endpoint.socket.to_string_lossy().into_owned();
+        let newest = bollard::ClientVersion { major_version: 1, minor_version: 47 };
+        let api = runtime.block_on(async {
+            bollard::Docker::connect_with_unix(&socket, TIMEOUT_SECONDS, &newest)?.negotiate_version().await
+        });
+        let api = api.map_err(|e| {
+            explain(e, format!("the Docker Engine at {} does not answer", endpoint.socket.display()))
+                .with_hint("see whether it runs: systemctl status docker")
+        })?;
+        let version = api.client_version();
+        if (version.major_version, version.minor_version) < MIN_API {
+            return Err(Error::failure(format!(
+                "the Docker Engine at {} speaks API {}.{}; {}.{} or newer is needed",
+                endpoint.socket.display(), version.major_version, version.minor_version, MIN_API.0, MIN_API.1
+            ))
+            .with_hint("update Docker to 19.03 or newer"));
+        }
+        Ok(Self { api, endpoint: endpoint.clone(), init, runtime })
+    }
+
+    /// `/v1.41`, the prefix of paths in requests of our own.
+    fn version_prefix(&self) -> String {
+        let version = self.api.client_version();
+        format!("/v{}.{}", version.major_version, version.minor_version)
+    }
+}
+
+/// An engine that knows CDI helps only where some file describes GPUs.
+fn describes_gpus(dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir) else { return false };
+    entries
+        .flatten()
+        .any(|e| std::fs::read_to_string(e.path()).is_ok_and(|text| text.contains("nvidia.com/gpu")))
+}
+
+impl Engine for Docker {
+    fn facts(&self) -> Result<EngineFacts> {
+        let info = self
+            .runtime
+            .block_on(self.api.info())
+            .map_err(|e| explain(e, "asking the Docker Engine about itself".to_owned()))?;
+        let security_options = info.security_options.unwrap_or_default();
+        let has = |name: &str| security_options.iter().any(|o| o.split(',').any(|part| part == name));
+        let mode = match () {
+            () if has("name=rootless") => EngineMode::Rootless,
+            () if has("name=userns") => EngineMode::UsernsRemap,
+            () => EngineMode::Rootful,
+        };
+        let cdi = info.cdi_spec_dirs.unwrap_or_default().iter().any(|dir| describes_gpus(Path::new(dir)));
+        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        runtimes.sort();
+        Ok(EngineFacts {
+            kind: EngineKind::Docker,
+            mode,
+            version: info.server_version.unwrap_or_default(),
+            endpoint: self.endpoint.socket.to_string_lossy().into_owned(),
+            cdi,
+            runtimes,
+            security_options,
+        })
+    }
+
+    fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
+        self.runtime.block_on(self.inspect_image(image))
+    }
+
+    fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
+        if plan.client_flags.is_empty() {
+            self.runtime.block_on(self.run_plan(plan))
+        } else {
+            self.run_client(plan)
+        }
+    }
+
+    fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>> {
+        self.runtime.block_on(self.list_containers(all))
+    }
+
+    fn exec(&self, request: &ExecRequest) -> Result<ExitStatus> {
+        self.runtime.block_on(self.exec_command(request))
+    }
+
+    fn attach(&self, container: &str, stdin: bool) -> Result<ExitStatus> {
+        self.runtime.block_on(self.attach_container(container, stdin))
+    }
+
+    fn logs(&self, request: &LogsRequest) -> Result<()> {
+        self.runtime.block_on(self.print_logs(request))
+    }
+
+    fn stop(&self, container: &str, grace_seconds: u32) -> Result<()> {
+        self.runtime.block_on(self.stop_container(container, grace_seconds))
+    }
+
+    fn remove(&self, container: &str, force: bool) -> Result<()> {
+        self.runtime.block_on(self.remove_container(container, force))
+    }
+
+    fn build(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
+        self.runtime.block_on(self.build_image(request, progress))
+    }
+
+    fn pull(
+        &self,
+        image: &ImageReference,
+        connect_seconds: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let bound = Duration::from_secs(connect_seconds);
+        self.runtime.block_on(self.pull_image(image, bound, progress))
+    }
+
+    fn import(
+        &self,
+        archive: &Path,
+        tag: &ImageReference,
+        labels: &[(String, String)],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        self.runtime.block_on(self.import_archive(archive, tag, labels, progress))
+    }
+}

@@ -1,0 +1,85 @@
+//! The command: from the words on our command line to a program to start.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use run_docker_identity::{CommandForm, InitSpec};
+use rustix::fs::Access;
+
+use crate::Failure;
+use crate::source::Variables;
+
+/// Where programs are looked for when PATH is not set (as in docker's default).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program and its words, its environment included.
+pub(crate) struct Program {
+    words: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Program {
+    /// Reads the words as the spec says: none is a shell, a script goes to one,
+    /// and the image's entrypoint comes before either.
+    pub(crate) fn resolve(spec: &InitSpec, form: CommandForm, words: Vec<OsString>, env: &Variables) -> Self {
+        let shell = || if finds(env, "bash") { "bash" } else { "sh" };
+        let words = match form {
+            CommandForm::Shell => vec![shell().into()],
+            CommandForm::Script => {
+                [OsString::from(shell()), "-c".into()].into_iter().chain(words).collect()
+            }
+            CommandForm::Words => words,
+        };
+        let chained = spec.entrypoint.iter().map(OsString::from).chain(words).collect();
+        Self::exact(chained, env)
+    }
+
+    /// These words; none is a shell.
+    pub(crate) fn exact(mut words: Vec<OsString>, env: &Variables) -> Self {
+        if words.is_empty() {
+            words.push(if finds(env, "bash") { "bash" } else { "sh" }.into());
+        }
+        let env = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { words, env }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).env_clear().envs(self.env.iter().map(|(n, v)| (n, v)));
+        if !self.env.iter().any(|(name, _)| name == "PATH") {
+            command.env("PATH", DEFAULT_PATH);
+        }
+        command
+    }
+
+    /// Starts it as a child; `adjust` is called on the command first.
+    pub(crate) fn spawn(&self, adjust: impl FnOnce(&mut Command)) -> Result<Child, Failure> {
+        let mut command = self.command();
+        adjust(&mut command);
+        command.spawn().map_err(|error| self.cannot_start(&error))
+    }
+
+    /// Becomes it; returns only when that fails.
+    pub(crate) fn exec(&self) -> Failure {
+        let error = self.command().exec();
+        self.cannot_start(&error)
+    }
+
+    /// 127 for what is not there, 126 for what cannot be run (POSIX XCU 2.8.2).
+    fn cannot_start(&self, error: &std::io::Error) -> Failure {
+        let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+        let name = self.words[0].to_string_lossy();
+        Failure::with_code(format!("cannot start {name:?} in this image: {error}"), code)
+    }
+}
+
+fn finds(env: &Variables, program: &str) -> bool {
+    let path = env.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
+    std::env::split_paths(path).any(|dir| {
+        let file = dir.join(program);
+        rustix::fs::access(&file, Access::EXEC_OK).is_ok() && Path::new(&file).is_file()
+    })
+}

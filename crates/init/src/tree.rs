@@ -1,0 +1,235 @@
+//! Writing into the container's root file system as root, without being led
+//! out of it.
+//!
+//! Images and projects may hold anything: an image whose `/home` is a link to
+//! `/exp` made a careless init change the owner of files on the host. So every
+//! path is walked component by component, no link is followed, and no mount is
+//! entered: what is mounted belongs to the host. (openat2(2) could do the same
+//! in one call, but not on Linux 5.4, which Ubuntu 20.04 runs.)
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::io::Errno;
+
+/// Why a place is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is not there.
+    Missing,
+    /// A link stands in the way.
+    Link,
+    /// It is a mount: of the user's own asking.
+    Mount,
+    /// The root file system cannot be written.
+    ReadOnly,
+    /// Anything else.
+    Other(Errno),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT => Self::Missing,
+            Errno::LOOP | Errno::NOTDIR => Self::Link,
+            Errno::ROFS => Self::ReadOnly,
+            errno => Self::Other(errno),
+        }
+    }
+}
+
+/// The container's root directory.
+pub(crate) struct Tree {
+    root: OwnedFd,
+    mount: u64,
+}
+
+/// A directory that is surely part of the root file system.
+pub(crate) struct Dir<'a> {
+    tree: &'a Tree,
+    fd: OwnedFd,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Tree {
+    /// Opens `path`: `/`, or another directory in tests.
+    pub(crate) fn open(path: &str) -> Result<Self, Refusal> {
+        let root = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let mount = mount_id(&root)?;
+        Ok(Self { root, mount })
+    }
+
+    /// The directory at `path` (absolute), each component checked.
+    pub(crate) fn dir(&self, path: &str) -> Result<Dir<'_>, Refusal> {
+        let mut fd = self.root.try_clone().map_err(|_| Refusal::Other(Errno::MFILE))?;
+        for component in path.split('/').filter(|c| !c.is_empty()) {
+            fd = rustix::fs::openat(&fd, component, DIRECTORY, Mode::empty())?;
+            self.check(&fd)?;
+        }
+        Ok(Dir { tree: self, fd })
+    }
+
+    /// As [`Tree::dir`], making what is missing (0755, root's).
+    pub(crate) fn make_dirs(&self, path: &str) -> Result<Dir<'_>, Refusal> {
+        let mut dir = self.dir("/")?;
+        for component in path.split('/').filter(|c| !c.is_empty()) {
+            dir = dir.make_dir(component, 0o755)?.0;
+        }
+        Ok(dir)
+    }
+
+    fn check(&self, fd: &OwnedFd) -> Result<(), Refusal> {
+        if mount_id(fd)? == self.mount { Ok(()) } else { Err(Refusal::Mount) }
+    }
+}
+
+/// The kernel's number of the mount that a descriptor is on (proc(5), fdinfo).
+fn mount_id(fd: &OwnedFd) -> Result<u64, Refusal> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
+    let text = text.map_err(|_| Refusal::Other(Errno::NOSYS))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    line.and_then(|id| id.trim().parse().ok()).ok_or(Refusal::Other(Errno::NOSYS))
+}
+
+impl<'a> Dir<'a> {
+    /// Opens or makes a directory in this one; true when it was made.
+    pub(crate) fn make_dir(&self, name: &str, mode: u32) -> Result<(Dir<'a>, bool), Refusal> {
+        let open = || rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty());
+        let (fd, made) = match open() {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode))?;
+                (open()?, true)
+            }
+            result => (result?, false),
+        };
+        self.tree.check(&fd)?;
+        Ok((Dir { tree: self.tree, fd }, made))
+    }
+
+    /// What is known of the directory itself.
+    pub(crate) fn stat(&self) -> Result<Stat, Refusal> {
+        Ok(rustix::fs::fstat(&self.fd)?)
+    }
+
+    /// Gives the directory itself away.
+    pub(crate) fn give_to(&self, uid: u32, gid: u32) -> Result<(), Refusal> {
+        Ok(rustix::fs::fchown(&self.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+    }
+
+    /// Makes an empty file of somebody's, unless something has that name.
+    pub(crate) fn touch(&self, name: &str, uid: u32, gid: u32) -> Result<(), Refusal> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(fd) => Ok(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?),
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Reads a regular file, with what is known of it.
+    fn read(&self, name: &str) -> Result<(Vec<u8>, Stat), Refusal> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        self.tree.check(&fd)?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Refusal::Other(Errno::INVAL));
+        }
+        let mut bytes = Vec::new();
+        File::from(fd).read_to_end(&mut bytes).map_err(|_| Refusal::Other(Errno::IO))?;
+        Ok((bytes, stat))
+    }
+
+    /// Edits a file by writing another and renaming it over the first: there is
+    /// never half a file, and a link of that name is replaced, not followed. A
+    /// missing file is made with `make_mode`, or left missing without one.
+    pub(crate) fn edit(
+        &self,
+        name: &str,
+        make_mode: Option<u32>,
+        edit: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let (before, mode, owner) = match (self.read(name), make_mode) {
+            (Ok((bytes, stat)), _) => (Some(bytes), stat.st_mode & 0o7777, Some((stat.st_uid, stat.st_gid))),
+            (Err(Refusal::Missing), Some(mode)) => (None, mode, None),
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let after = edit(before.as_deref().unwrap_or_default());
+        if before.as_ref() == Some(&after) {
+            return Ok(());
+        }
+        let fresh = format!(".{name}.run-docker");
+        // One may be left from an init that was killed in between.
+        let _ = rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, fresh.as_str(), flags, Mode::from_raw_mode(0o600))?;
+        let written = self.fill(fd, &after, mode, owner, &fresh, name);
+        if written.is_err() {
+            // The first failure is the one to tell.
+            let _ = rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty());
+        }
+        written
+    }
+
+    fn fill(
+        &self,
+        fd: OwnedFd,
+        content: &[u8],
+        mode: u32,
+        owner: Option<(u32, u32)>,
+        fresh: &str,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let mut file = File::from(fd);
+        file.write_all(content).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        if let Some((uid, gid)) = owner {
+            rustix::fs::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?;
+        Ok(rustix::fs::renameat(&self.fd, fresh, &self.fd, name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn links_are_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let outside = dir.path().join("outside");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        symlink(&outside, root.join("home")).unwrap();
+        std::fs::write(outside.join("passwd"), "host\n").unwrap();
+        symlink(outside.join("passwd"), root.join("etc/passwd")).unwrap();
+        let tree = Tree::open(root.to_str().unwrap()).unwrap();
+        assert_eq!(tree.dir("/home").err(), Some(Refusal::Link));
+        assert_eq!(tree.make_dirs("/home/ann").err(), Some(Refusal::Link));
+        let etc = tree.dir("/etc").unwrap();
+        assert_eq!(etc.edit("passwd", Some(0o644), |_| b"x".to_vec()), Err(Refusal::Link));
+        assert_eq!(std::fs::read_to_string(outside.join("passwd")).unwrap(), "host\n");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_are_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path().to_str().unwrap()).unwrap();
+        let etc = tree.make_dirs("/etc").unwrap();
+        assert_eq!(etc.edit("shadow", None, |_| b"x".to_vec()), Err(Refusal::Missing));
+        etc.edit("group", Some(0o644), |text| [b"a\n", text].concat()).unwrap();
+        let file = dir.path().join("etc/group");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        etc.edit("group", Some(0o644), |text| [b"b\n", text].concat()).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"b\na\n");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(dir.path().join("etc")).unwrap().count(), 1);
+    }
+}
