@@ -70,9 +70,24 @@ impl Program {
 
     /// 127 for what is not there, 126 for what cannot be run (POSIX XCU 2.8.2).
     fn cannot_start(&self, error: &std::io::Error) -> Failure {
-        let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
         let name = self.words[0].to_string_lossy();
-        Failure::with_code(format!("cannot start {name:?} in this image: {error}"), code)
+        let is_path = name.contains('/');
+        let (code, why) = match error.kind() {
+            ErrorKind::NotFound if is_path && Path::new(&self.words[0]).exists() => {
+                (126, "the interpreter or loader that it names is not in this image".to_owned())
+            }
+            ErrorKind::NotFound if is_path => (127, "no such file in the container".to_owned()),
+            ErrorKind::NotFound => (127, "no such command in the container's PATH".to_owned()),
+            ErrorKind::PermissionDenied if Path::new(&self.words[0]).is_dir() => {
+                (126, "it is a directory".to_owned())
+            }
+            ErrorKind::PermissionDenied => (126, "permission denied".to_owned()),
+            ErrorKind::ArgumentListTooLong => {
+                (126, "its words and the environment are too long together".to_owned())
+            }
+            _ => (126, error.to_string()),
+        };
+        Failure::with_code(format!("cannot start {name:?}: {why}"), code)
     }
 }
 

@@ -28,18 +28,54 @@ const FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let result = match words.first().and_then(|word| word.to_str()) {
-        Some("probe") => probe::print(words.get(1).is_some_and(|word| word == "--compact")),
-        Some("exec") => enter(&words[1..]),
-        _ => run(words),
+    let env = Variables::of_process();
+    let result = match Task::of(&words, is_first_process() && env.name_a_user()) {
+        Task::Probe { compact } => probe::print(compact),
+        Task::Exec { root, words } => enter(root, words, env),
+        Task::Run(words) => run(words, env),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(Failure { message, code }) => {
-            eprintln!("run-docker: {message}");
+            prepare::notice(&message);
             ExitCode::from(code)
         }
     }
+}
+
+/// What this process is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Task<'a> {
+    /// `[--] words…`: be the container's first process.
+    Run(&'a [OsString]),
+    /// `exec [--root] [--] words…`: be a second command in a running container.
+    Exec { root: bool, words: &'a [OsString] },
+    /// `probe [--compact]`: report what is seen here.
+    Probe { compact: bool },
+}
+
+impl<'a> Task<'a> {
+    /// The first process of a user's container is never an `exec`: there, a word
+    /// of that name is the user's own command. `--` says so anywhere.
+    fn of(words: &'a [OsString], is_start: bool) -> Self {
+        let Some((first, rest)) = words.split_first() else { return Self::Run(words) };
+        match first.to_str() {
+            Some("--") => Self::Run(rest),
+            Some("probe") if !is_start => Self::Probe { compact: rest.iter().any(|w| w == "--compact") },
+            Some("exec") if !is_start => {
+                let root = rest.first().is_some_and(|w| w == "--root");
+                let rest = &rest[usize::from(root)..];
+                let words = if rest.first().is_some_and(|w| w == "--") { &rest[1..] } else { rest };
+                Self::Exec { root, words }
+            }
+            _ => Self::Run(words),
+        }
+    }
+}
+
+/// True for PID 1 of the container.
+pub(crate) fn is_first_process() -> bool {
+    std::process::id() == 1
 }
 
 /// Why the command did not run, and the exit code that says so.
@@ -59,32 +95,32 @@ impl Failure {
 }
 
 /// The main way: prepare, drop, start, supervise.
-fn run(words: Vec<OsString>) -> Result<u8, Failure> {
-    let mut env = Variables::of_process();
+fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
     let Some((spec, source)) = source::read(&mut env)? else {
-        return supervise::run(&Program::exact(words, &env), None);
+        return supervise::run(&Program::exact(words.to_vec(), &env), None);
     };
-    if spec.privileges == Privileges::Unchanged {
-        let program = Program::resolve(&spec, spec.command, words, &env);
-        return supervise::run(&program, spec.hangup_grace_seconds);
+    if spec.privileges != Privileges::Unchanged {
+        // Whoever is mapped by the engine already has no right to prepare.
+        let account = if rustix::process::geteuid().is_root() {
+            set_umask(0o022);
+            prepare::prepare(&spec, source)
+        } else {
+            prepare::look_up(&spec)
+        };
+        finish_environment(&spec, &account, &mut env);
+        rights::give_streams(&spec);
+        rights::drop_to(&spec)?;
     }
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let account = prepare::prepare(&spec, source);
-    finish_environment(&spec, &account, &mut env);
-    rights::give_streams(&spec);
-    rights::drop_to(&spec)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec.umask & 0o777));
-    prepare::say_what_cannot_be_used();
-    let program = Program::resolve(&spec, spec.command, words, &env);
+    set_umask(spec.umask);
+    if spec.privileges == Privileges::User {
+        prepare::say_what_cannot_be_used();
+    }
+    let program = Program::resolve(&spec, spec.command, words.to_vec(), &env);
     supervise::run(&program, spec.hangup_grace_seconds)
 }
 
-/// `exec [--root] [-- words…]`: a second command in a running container.
-fn enter(words: &[OsString]) -> Result<u8, Failure> {
-    let root = words.iter().take_while(|word| *word != "--").any(|word| word == "--root");
-    let at = words.iter().position(|word| word == "--").map_or(words.len(), |at| at + 1);
-    let words = words[at..].to_vec();
-    let mut env = Variables::of_process();
+/// A second command in a running container, by the same way down.
+fn enter(root: bool, words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
     let Some((mut spec, _)) = source::read(&mut env)? else {
         return Err(Failure::new("this container was not started by run-docker".to_owned()));
     };
@@ -98,10 +134,14 @@ fn enter(words: &[OsString]) -> Result<u8, Failure> {
         finish_environment(&spec, &account, &mut env);
         rights::give_streams(&spec);
         rights::drop_to(&spec)?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec.umask & 0o777));
     }
-    let program = Program::resolve(&spec, CommandForm::of(&words), words, &env);
+    set_umask(spec.umask);
+    let program = Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env);
     Err(program.exec())
+}
+
+fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
 }
 
 /// HOME, USER, LOGNAME and SHELL, unless the user set them.
@@ -121,5 +161,33 @@ impl Source {
     /// Nobody chose mounts and directories before: the plain `docker run`.
     pub(crate) fn is_image(self) -> bool {
         self == Self::Image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_ours_are_told_from_commands() {
+        let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let run = |text: &str| format!("{:?}", Task::Run(&words(text)));
+        let exec = |root, text: &str| format!("{:?}", Task::Exec { root, words: &words(text) });
+        for (text, is_start, expected) in [
+            ("", true, run("")),
+            ("make test", true, run("make test")),
+            ("-- exec x", false, run("exec x")),
+            ("exec x", true, run("exec x")),
+            ("probe", true, run("probe")),
+            ("/.run-docker/init probe", true, run("/.run-docker/init probe")),
+            ("exec", false, exec(false, "")),
+            ("exec --root", false, exec(true, "")),
+            ("exec ls -l", false, exec(false, "ls -l")),
+            ("exec --root -- ls --root -- x", false, exec(true, "ls --root -- x")),
+            ("exec -- --root", false, exec(false, "--root")),
+            ("probe --compact", false, format!("{:?}", Task::Probe { compact: true })),
+        ] {
+            assert_eq!(format!("{:?}", Task::of(&words(text), is_start)), expected, "{text}");
+        }
     }
 }

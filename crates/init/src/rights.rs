@@ -8,11 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::unistd::{getresgid, getresuid};
 use run_docker_identity::{InitSpec, Privileges};
 use rustix::fs::{FileType, Gid, Uid};
-use rustix::process::getgroups;
-
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, getgid, getgroups, getuid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
 };
 
 use crate::Failure;
@@ -47,34 +48,69 @@ pub(crate) fn drop_to(spec: &InitSpec) -> Result<(), Failure> {
     if spec.privileges != Privileges::User {
         return Ok(());
     }
-    let fail = |step: &str, cause: &dyn std::fmt::Display| {
-        Failure::new(format!("you cannot be made uid {}: {step}: {cause}", spec.identity.uid))
+    let fail = |why: String| {
+        Failure::new(format!("you cannot be made uid {} inside: {why}", spec.identity.uid))
     };
     let (uid, gid) = (Uid::from_raw(spec.identity.uid), Gid::from_raw(spec.identity.group.gid));
-    clear_ambient_capability_set().or_else(ignore_missing).map_err(|e| fail("clearing ambient capabilities", &e))?;
-    for capability in CapabilitySet::all().iter() {
-        match remove_capability_from_bounding_set(capability) {
-            // One that this kernel does not know.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            // Somebody started the container without CAP_SETPCAP: no_new_privs
-            // below makes what is left of the set unreachable.
-            Err(rustix::io::Errno::PERM) => break,
-            Err(errno) => return Err(fail("emptying the bounding set", &errno)),
+    if !rustix::process::geteuid().is_root() {
+        // An engine that maps ids itself may start us as the user already.
+        if getuid() != uid || getgid() != gid {
+            return Err(fail(format!("the container was started as uid {}, not as root", getuid().as_raw())));
         }
+        return set_no_new_privs(true).map_err(|e| fail(explain("setting no_new_privs", e)));
+    }
+    set_keep_capabilities(false).map_err(|e| fail(explain("forgetting capabilities", e)))?;
+    clear_ambient_capability_set()
+        .or_else(ignore_missing)
+        .map_err(|e| fail(explain("clearing ambient capabilities", e)))?;
+    if !uid.is_root() {
+        empty_bounding_set().map_err(|e| fail(explain("emptying the bounding set", e)))?;
     }
     if !spec.keep_groups {
         let groups: Vec<Gid> = spec.identity.supplementary_gids().into_iter().map(Gid::from_raw).collect();
-        set_thread_groups(&groups).map_err(|e| fail("setting groups", &e))?;
+        set_thread_groups(&groups).map_err(|e| fail(explain("setting groups", e)))?;
     }
-    set_thread_res_gid(gid, gid, gid).map_err(|e| fail("setting the gid", &e))?;
-    set_thread_res_uid(uid, uid, uid).map_err(|e| fail("setting the uid", &e))?;
-    set_no_new_privs(true).map_err(|e| fail("setting no_new_privs", &e))?;
-    verify(spec, uid, gid).map_err(|why| fail("verifying", &why))
+    set_thread_res_gid(gid, gid, gid).map_err(|e| fail(explain("setting the gid", e)))?;
+    set_thread_res_uid(uid, uid, uid).map_err(|e| fail(explain("setting the uid", e)))?;
+    set_no_new_privs(true).map_err(|e| fail(explain("setting no_new_privs", e)))?;
+    verify(spec, uid, gid).map_err(fail)?;
+    // The kernel hides a process that changed its ids from its own user; there
+    // is nothing left in this one to hide, and /proc/1 should show whose it is.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    Ok(())
 }
 
-fn ignore_missing(errno: rustix::io::Errno) -> Result<(), rustix::io::Errno> {
+/// What a step's refusal means for somebody who started a container.
+fn explain(step: &str, errno: Errno) -> String {
+    match errno {
+        Errno::PERM => format!(
+            "{step} is not permitted: the container lacks CAP_SETUID or CAP_SETGID (with --cap-drop ALL \
+             add --cap-add SETUID --cap-add SETGID)"
+        ),
+        Errno::INVAL => format!("{step}: the container's user namespace does not have this number"),
+        errno => format!("{step}: {errno}"),
+    }
+}
+
+/// Every capability, those younger than this program too.
+fn empty_bounding_set() -> Result<(), Errno> {
+    for bit in 0..u64::BITS {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(()) => {}
+            // The first one that this kernel does not know.
+            Err(Errno::INVAL) => break,
+            // Started without CAP_SETPCAP: no_new_privs makes what is left of
+            // the set unreachable.
+            Err(Errno::PERM) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn ignore_missing(errno: Errno) -> Result<(), Errno> {
     // Ambient capabilities came with Linux 4.3.
-    if errno == rustix::io::Errno::INVAL { Ok(()) } else { Err(errno) }
+    if errno == Errno::INVAL { Ok(()) } else { Err(errno) }
 }
 
 fn verify(spec: &InitSpec, uid: Uid, gid: Gid) -> Result<(), String> {

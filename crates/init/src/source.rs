@@ -32,6 +32,11 @@ impl Variables {
         self.get(name)?.to_str().map(str::to_owned)
     }
 
+    /// True when somebody is to be mapped: the words are then a command.
+    pub(crate) fn name_a_user(&self) -> bool {
+        self.get(SPEC_VARIABLE).is_some() || self.get("USER_ID").is_some()
+    }
+
     /// Takes the launcher's variables out.
     fn remove_spec(&mut self) {
         let parts = format!("{SPEC_VARIABLE}_");
@@ -114,8 +119,13 @@ fn from_plain(uid: &str, get: impl Fn(&str) -> Option<String>) -> Result<InitSpe
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The spec that these plain variables make.
+    pub(crate) fn spec_of(variables: &[(&str, &str)]) -> InitSpec {
+        plain(variables).unwrap()
+    }
 
     fn plain(variables: &[(&str, &str)]) -> Result<InitSpec, String> {
         let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());

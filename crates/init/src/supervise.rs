@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::Failure;
 use crate::command::Program;
@@ -24,7 +24,7 @@ const OWN_FAULTS: [Signal; 6] =
 /// n ended it. After a SIGHUP the command has `hangup_grace` seconds.
 pub(crate) fn run(program: &Program, hangup_grace: Option<u32>) -> Result<u8, Failure> {
     let failed = |step: &'static str| move |e: Errno| Failure::new(format!("{step}: {e}"));
-    if rustix::process::getpid().as_raw_nonzero().get() != 1 {
+    if !crate::is_first_process() {
         // Not PID 1 (--pid host): orphans come to us all the same.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
@@ -35,29 +35,28 @@ pub(crate) fn run(program: &Program, hangup_grace: Option<u32>) -> Result<u8, Fa
     let pending = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(failed("opening a descriptor for signals"))?;
     let child = spawn(program)?;
-    let main = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let main = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let mut terminate_at: Option<Instant> = None;
     loop {
         let mut fds = [PollFd::new(pending.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout(terminate_at)) {
             Ok(0) => {
                 terminate_at = None;
-                // It may have ended in this moment; SIGCHLD tells.
-                let _ = kill(main, Signal::SIGTERM);
+                send(libc::SIGTERM, main);
             }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(failed("waiting for signals")(errno)),
         }
         while let Ok(Some(info)) = pending.read_signal() {
-            let Ok(signal) = Signal::try_from(i32::try_from(info.ssi_signo).unwrap_or(0)) else { continue };
-            if signal == Signal::SIGCHLD {
+            let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
+            if signal == libc::SIGCHLD {
                 if let Some(code) = reap(main) {
                     return Ok(code);
                 }
                 continue;
             }
             pass_on(signal, main);
-            if signal == Signal::SIGHUP && let Some(seconds) = hangup_grace {
+            if signal == libc::SIGHUP && let Some(seconds) = hangup_grace {
                 terminate_at.get_or_insert(Instant::now() + Duration::from_secs(seconds.into()));
             }
         }
@@ -76,12 +75,16 @@ fn spawn(program: &Program) -> Result<std::process::Child, Failure> {
     program.spawn(|command| {
         command.process_group(0);
         #[allow(unsafe_code, reason = "only code between fork and exec can take the terminal without a race")]
-        // SAFETY: the closure makes two system calls on descriptors that stay
-        // open, allocates nothing and takes no lock. Signals are still blocked,
-        // SIGTTOU among them, so taking the terminal cannot stop us.
+        // SAFETY: the closure makes system calls alone, on descriptors that
+        // stay open; it allocates nothing and takes no lock. Signals are still
+        // blocked, SIGTTOU among them, so taking the terminal cannot stop it.
         unsafe {
             command.pre_exec(|| {
                 take_terminal();
+                for signal in 1..=libc::SIGRTMAX() {
+                    // SIGKILL and SIGSTOP refuse, as they should.
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 SigSet::empty().thread_set_mask()?;
                 Ok(())
             });
@@ -89,38 +92,65 @@ fn spawn(program: &Program) -> Result<std::process::Child, Failure> {
     })
 }
 
-/// Makes the calling process's group the terminal's foreground group. No
-/// terminal: nothing to take.
+/// Makes the calling process's group the foreground group of the terminal that
+/// a standard stream is. No terminal: nothing to take.
 fn take_terminal() {
     let group = rustix::process::getpgrp();
-    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), group);
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let _ = streams.into_iter().find(|stream| rustix::termios::tcsetpgrp(stream, group).is_ok());
 }
 
 /// Reaps every child that ended; the code when the command is among them.
-fn reap(main: Pid) -> Option<u8> {
+fn reap(main: i32) -> Option<u8> {
     let mut code = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, status)) if pid == main => {
-                code = Some(u8::try_from(status & 0xff).unwrap_or(u8::MAX));
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == main => {
-                code = Some(128 + u8::try_from(signal as i32).unwrap_or(0));
-            }
-            Ok(WaitStatus::StillAlive) | Err(_) => return code,
-            Ok(_) => {}
+    // UNTRACED tells of a stopped command too.
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+        if Pid::as_raw(Some(pid)) != main {
+            continue;
         }
+        if status.stopping_signal() == Some(libc::SIGTSTP) {
+            // Ctrl-Z, and no shell is there to type `fg` into: without this the
+            // terminal would hang for good.
+            send_to_group(libc::SIGCONT, main);
+            continue;
+        }
+        code = exit_code(status).or(code);
     }
+    code
+}
+
+/// As a shell has it: the command's own code, or 128 and the signal.
+fn exit_code(status: WaitStatus) -> Option<u8> {
+    let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?))?;
+    Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 
 /// Keyboard signals go to the whole group, as from a terminal; others to the
 /// command alone, as from kill(1).
-fn pass_on(signal: Signal, main: Pid) {
-    let to_group = matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP);
-    // The command may have ended in this moment; SIGCHLD tells.
-    let _ = match signal {
-        Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGTSTP => Ok(()),
-        _ if to_group => killpg(main, signal),
-        _ => kill(main, signal),
-    };
+fn pass_on(signal: i32, main: i32) {
+    match signal {
+        // The terminal's own business with its background processes.
+        libc::SIGTTIN | libc::SIGTTOU | libc::SIGTSTP => {}
+        libc::SIGINT | libc::SIGQUIT | libc::SIGHUP => send_to_group(signal, main),
+        _ => {
+            send(signal, main);
+        }
+    }
+}
+
+/// To the command's group, or to the command where it left that group.
+fn send_to_group(signal: i32, main: i32) {
+    if !send(signal, -main) {
+        send(signal, main);
+    }
+}
+
+/// False when there is nobody of that number: it may have ended in this
+/// moment; SIGCHLD tells.
+fn send(signal: i32, pid: i32) -> bool {
+    #[allow(unsafe_code, reason = "the safe wrappers know no real-time signals, which images use to stop")]
+    // SAFETY: kill(2) takes two numbers and touches no memory.
+    unsafe {
+        libc::kill(pid, signal) == 0
+    }
 }

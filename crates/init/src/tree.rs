@@ -7,6 +7,7 @@
 //! entered: what is mounted belongs to the host. (openat2(2) could do the same
 //! in one call, but not on Linux 5.4, which Ubuntu 20.04 runs.)
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,6 +22,10 @@ pub(crate) enum Refusal {
     Missing,
     /// A link stands in the way.
     Link,
+    /// Something that is no directory stands in the way.
+    NotADirectory,
+    /// It belongs to somebody else and is not for us to take.
+    Foreign,
     /// It is a mount: of the user's own asking.
     Mount,
     /// The root file system cannot be written.
@@ -33,9 +38,24 @@ impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::NOENT => Self::Missing,
-            Errno::LOOP | Errno::NOTDIR => Self::Link,
+            Errno::LOOP => Self::Link,
+            Errno::NOTDIR => Self::NotADirectory,
             Errno::ROFS => Self::ReadOnly,
             errno => Self::Other(errno),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it is not there"),
+            Self::Link => f.write_str("a link of the image stands in the way"),
+            Self::NotADirectory => f.write_str("something that is no directory stands in the way"),
+            Self::Foreign => f.write_str("it belongs to somebody else"),
+            Self::Mount => f.write_str("it lies in a mount"),
+            Self::ReadOnly => f.write_str("the root file system is read-only"),
+            Self::Other(errno) => errno.fmt(f),
         }
     }
 }
@@ -65,8 +85,8 @@ impl Tree {
     /// The directory at `path` (absolute), each component checked.
     pub(crate) fn dir(&self, path: &str) -> Result<Dir<'_>, Refusal> {
         let mut fd = self.root.try_clone().map_err(|_| Refusal::Other(Errno::MFILE))?;
-        for component in path.split('/').filter(|c| !c.is_empty()) {
-            fd = rustix::fs::openat(&fd, component, DIRECTORY, Mode::empty())?;
+        for component in components(path) {
+            fd = open_directory(&fd, component)?;
             self.check(&fd)?;
         }
         Ok(Dir { tree: self, fd })
@@ -75,7 +95,7 @@ impl Tree {
     /// As [`Tree::dir`], making what is missing (0755, root's).
     pub(crate) fn make_dirs(&self, path: &str) -> Result<Dir<'_>, Refusal> {
         let mut dir = self.dir("/")?;
-        for component in path.split('/').filter(|c| !c.is_empty()) {
+        for component in components(path) {
             dir = dir.make_dir(component, 0o755)?.0;
         }
         Ok(dir)
@@ -84,6 +104,23 @@ impl Tree {
     fn check(&self, fd: &OwnedFd) -> Result<(), Refusal> {
         if mount_id(fd)? == self.mount { Ok(()) } else { Err(Refusal::Mount) }
     }
+}
+
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|component| !component.is_empty())
+}
+
+/// Opens a directory that lies right in another: no link, no way up.
+fn open_directory(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Refusal> {
+    if matches!(name, "." | "..") || name.contains('/') {
+        return Err(Refusal::Other(Errno::INVAL));
+    }
+    rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()).map_err(|errno| {
+        // The kernel says ENOTDIR of a link too.
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let link = stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
+        if link { Refusal::Link } else { errno.into() }
+    })
 }
 
 /// The kernel's number of the mount that a descriptor is on (proc(5), fdinfo).
@@ -97,11 +134,10 @@ fn mount_id(fd: &OwnedFd) -> Result<u64, Refusal> {
 impl<'a> Dir<'a> {
     /// Opens or makes a directory in this one; true when it was made.
     pub(crate) fn make_dir(&self, name: &str, mode: u32) -> Result<(Dir<'a>, bool), Refusal> {
-        let open = || rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty());
-        let (fd, made) = match open() {
-            Err(Errno::NOENT) => {
+        let (fd, made) = match open_directory(&self.fd, name) {
+            Err(Refusal::Missing) => {
                 rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode))?;
-                (open()?, true)
+                (open_directory(&self.fd, name)?, true)
             }
             result => (result?, false),
         };
@@ -144,7 +180,7 @@ impl<'a> Dir<'a> {
     }
 
     /// Edits a file by writing another and renaming it over the first: there is
-    /// never half a file, and a link of that name is replaced, not followed. A
+    /// never half a file. A link of that name is refused, not followed. A
     /// missing file is made with `make_mode`, or left missing without one.
     pub(crate) fn edit(
         &self,
@@ -216,6 +252,35 @@ mod tests {
         assert_eq!(etc.edit("passwd", Some(0o644), |_| b"x".to_vec()), Err(Refusal::Link));
         assert_eq!(std::fs::read_to_string(outside.join("passwd")).unwrap(), "host\n");
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn there_is_no_way_up_or_through_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let tree = Tree::open(dir.path().to_str().unwrap()).unwrap();
+        for path in ["/..", "/a/../../b", "/."] {
+            assert_eq!(tree.make_dirs(path).err(), Some(Refusal::Other(Errno::INVAL)), "{path}");
+        }
+        assert_eq!(tree.make_dirs("/file/x").err(), Some(Refusal::NotADirectory));
+    }
+
+    #[test]
+    fn mounts_are_not_entered() {
+        // /proc is a mount wherever tests can run.
+        let tree = Tree::open("/").unwrap();
+        assert_eq!(tree.dir("/proc").err(), Some(Refusal::Mount));
+        assert_eq!(tree.make_dirs("/proc/self").err(), Some(Refusal::Mount));
+    }
+
+    #[test]
+    fn special_files_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::open(dir.path().to_str().unwrap()).unwrap();
+        let fifo = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("passwd"), FileType::Fifo, fifo, 0).unwrap();
+        let refusal = tree.dir("/").unwrap().edit("passwd", Some(0o644), <[u8]>::to_vec);
+        assert_eq!(refusal, Err(Refusal::Other(Errno::INVAL)));
     }
 
     #[test]
