@@ -1,1 +1,117 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|tty|bench`.
+//! Each ends in a verdict.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
+
+mod bench;
+mod lint;
+mod matrix;
+mod setup;
+mod tty;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Tasks of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what tests need and see that a Docker Engine answers
+    Setup,
+    /// Format, clippy, the directions between crates, file lengths
+    Lint,
+    /// setup, lint, every test, and the matrices
+    Test {
+        /// Leave the matrices and the terminal out
+        #[arg(long)]
+        quick: bool,
+    },
+    /// One question asked of many combinations
+    Matrix {
+        /// Which
+        which: Which,
+        /// Only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// A real terminal: vim, top, resize, Ctrl-C, detach; and a gigabyte each way
+    Tty,
+    /// Measure against peers
+    Bench {
+        /// One of start, entrypoint, files, launcher, fresh; or all
+        name: String,
+        /// As JSON too
+        #[arg(long)]
+        json: bool,
+        /// Rounds of each command
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    Identity,
+    Exit,
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    let good = match task {
+        Task::Setup => setup::run(),
+        Task::Lint => lint::run(),
+        Task::Test { quick } => test(quick),
+        Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Tty => tty::run(&program()),
+        Task::Bench { name, json, rounds } => bench::run(&name, json, rounds, &program()),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn matrix(which: Which, only: Option<&str>) -> bool {
+    match which {
+        Which::Identity => matrix::identity(&program(), only),
+        Which::Exit => matrix::exit(&program(), only),
+    }
+}
+
+/// The README's second command. Stops at the first part that fails.
+fn test(quick: bool) -> bool {
+    setup::run()
+        && lint::run()
+        && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && (quick || (matrix(Which::Exit, None) && matrix(Which::Identity, None) && tty::run(&program())))
+}
+
+/// The workspace's root directory.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Runs cargo in the workspace; true when it succeeds.
+fn cargo(args: &[&str]) -> bool {
+    println!("$ cargo {}", args.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
+}
+
+/// The launcher, built as users get it.
+fn program() -> PathBuf {
+    assert!(cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]), "the launcher does not build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let program = target.join("release/run-docker");
+    let conda = target.join("release/run-docker-conda");
+    if !conda.exists() {
+        std::os::unix::fs::symlink("run-docker", &conda).unwrap();
+    }
+    program
+}

@@ -45,6 +45,7 @@ fn report() -> Value {
     set("umask", json!(field("Umask")));
     set("tty", tty());
     set("cpus_allowed", json!(field("Cpus_allowed_list")));
+    set("cpus_usable", json!(std::thread::available_parallelism().ok().map(usize::from)));
     set("mems_allowed", json!(field("Mems_allowed_list")));
     set("memory_limit", cgroup_value("memory/memory.limit_in_bytes", "memory.max"));
     set("pids_limit", cgroup_value("pids/pids.max", "pids.max"));
@@ -142,16 +143,32 @@ fn mounts() -> Value {
         .filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;
             let left: Vec<&str> = left.split(' ').collect();
-            let (target, options) = (*left.get(4)?, *left.get(5)?);
+            let (root, target, options) = (*left.get(3)?, *left.get(4)?, *left.get(5)?);
             let masked = ["/proc/", "/sys/", "/dev/"].iter().any(|p| target.starts_with(p));
-            let kind = right.split(' ').next()?;
+            let file_system = right.split(' ').next()?;
             (!masked || target == "/dev/shm").then(|| {
-                json!({"target": target, "type": kind, "read_only": options.split(',').any(|o| o == "ro")})
+                json!({
+                    "target": target,
+                    "type": file_system,
+                    "kind": mount_kind(target, root, file_system),
+                    "read_only": options.split(',').any(|o| o == "ro"),
+                })
             })
         })
         .collect();
     found.sort_by_key(|mount| mount["target"].to_string());
     Value::Array(found)
+}
+
+/// What a mount is to its user, whatever file system the host has.
+fn mount_kind(target: &str, root: &str, file_system: &str) -> &'static str {
+    match file_system {
+        _ if target == "/" => "image",
+        "tmpfs" => "tmpfs",
+        "proc" | "sysfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" => "kernel",
+        _ if root.contains("/volumes/") && root.ends_with("/_data") => "volume",
+        _ => "bind",
+    }
 }
 
 fn limits() -> Value {

@@ -11,7 +11,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::Failure;
 use crate::command::Program;
@@ -104,11 +103,11 @@ fn take_terminal() {
 fn reap(main: i32) -> Option<u8> {
     let mut code = None;
     // UNTRACED tells of a stopped command too.
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-        if Pid::as_raw(Some(pid)) != main {
+    while let Some((pid, status)) = wait_any() {
+        if pid != main {
             continue;
         }
-        if status.stopping_signal() == Some(libc::SIGTSTP) {
+        if libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGTSTP {
             // Ctrl-Z, and no shell is there to type `fg` into: without this the
             // terminal would hang for good.
             send_to_group(libc::SIGCONT, main);
@@ -119,9 +118,24 @@ fn reap(main: i32) -> Option<u8> {
     code
 }
 
+/// The next child, of any process group, that ended or stopped. (The safe
+/// wrappers at hand ask for our own group alone, where no command is, or fail
+/// for a real-time signal.)
+fn wait_any() -> Option<(i32, i32)> {
+    let mut status = 0;
+    #[allow(unsafe_code, reason = "see above")]
+    // SAFETY: `status` is a valid place for an int while the call lasts.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+    (pid > 0).then_some((pid, status))
+}
+
 /// As a shell has it: the command's own code, or 128 and the signal.
-fn exit_code(status: WaitStatus) -> Option<u8> {
-    let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?))?;
+fn exit_code(status: i32) -> Option<u8> {
+    let code = match status {
+        _ if libc::WIFEXITED(status) => libc::WEXITSTATUS(status),
+        _ if libc::WIFSIGNALED(status) => 128 + libc::WTERMSIG(status),
+        _ => return None,
+    };
     Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 

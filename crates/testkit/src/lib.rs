@@ -1,1 +1,36 @@
-//! -
+//! The surroundings of tests: a home and a project of one's own, people with
+//! any ids and names, images of every sort, and an engine to be killed.
+//!
+//! Nothing here is a mock. People are made with setpriv(1) and Debian's
+//! libnss-wrapper, so that the real launcher asks a real name service; images
+//! are built by the real engine from a bootstrapped Debian.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod engine;
+mod images;
+mod people;
+
+pub use engine::{PrivateDocker, docker, require_docker};
+pub use images::{Flavor, image};
+pub use people::{Person, Sandbox, docker_gid};
+
+use std::process::{Command, Output};
+
+/// Runs a command to its end; panics with all it said when it fails.
+pub fn run_ok(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"))
+}

@@ -1,0 +1,2 @@
+//! -
+pub(crate) fn run(_: &std::path::Path) -> bool { false }
