@@ -38,13 +38,13 @@ COPY apt_requirements.txt bashrc entrypoint.sh image/conda-hook.sh dist*/run-doc
 ARG CONDA_PROVIDER=none
 
 # apt_requirements.txt: names parted by blanks or lines, # starts a comment.
-RUN set -eu; \
+RUN set -euf; \
     case "$CONDA_PROVIDER" in \
     none) ;; \
     *) echo "CONDA_PROVIDER=$CONDA_PROVIDER: only none can be built so far" >&2; exit 1 ;; \
     esac; \
     cd /usr/local/lib/run-docker; \
-    packages="$(sed -e 's/\r$//' -e '1s/^\xEF\xBB\xBF//' -e 's/#.*//' apt_requirements.txt | xargs)"; \
+    packages="$(LC_ALL=C sed -e 's/\r$//' -e '1s/^\xEF\xBB\xBF//' -e 's/#.*//' apt_requirements.txt | xargs)"; \
     if [ -n "$packages" ]; then \
         export DEBIAN_FRONTEND=noninteractive; \
         echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/run-docker-build; \

@@ -62,6 +62,7 @@ fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOption
         offline: false,
         no_cache: false,
         init: engines::INIT,
+        path: context.env.get("PATH").cloned().unwrap_or_default(),
         is_root,
         registry_seconds: REGISTRY_SECONDS,
     }
