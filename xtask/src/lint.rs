@@ -1,2 +1,64 @@
-//! -
-pub(crate) fn run() -> bool { false }
+//! Clippy, the directions between crates, and the length of files.
+
+use std::path::{Path, PathBuf};
+
+/// Which crates of ours each crate may know.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("identity", &[]),
+    ("init", &["identity"]),
+    ("core", &["identity"]),
+    ("host", &["core", "identity"]),
+    ("engine", &["core", "identity", "testkit"]),
+    ("image", &["core"]),
+    ("testkit", &[]),
+    ("cli", &["core", "engine", "host", "identity", "image", "testkit"]),
+];
+
+/// Longest file.
+const MAX_LINES: usize = 600;
+
+/// Runs every check.
+pub(crate) fn run() -> bool {
+    let good = crate::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    good & arrows() & lengths()
+}
+
+fn arrows() -> bool {
+    let mut good = true;
+    for (name, allowed) in ARROWS {
+        let manifest = std::fs::read_to_string(crate::root().join("crates").join(name).join("Cargo.toml")).unwrap();
+        for line in manifest.lines().filter_map(|l| l.strip_prefix("run-docker-")) {
+            let other = line.split(['.', ' ', '=']).next().unwrap_or("");
+            if !allowed.contains(&other) {
+                println!("lint: {name} must not know {other}");
+                good = false;
+            }
+        }
+    }
+    good
+}
+
+fn lengths() -> bool {
+    let mut good = true;
+    for file in sources(&crate::root()) {
+        let lines = std::fs::read_to_string(&file).unwrap_or_default().lines().count();
+        if lines > MAX_LINES {
+            println!("lint: {} has {lines} lines, more than {MAX_LINES}", file.display());
+            good = false;
+        }
+    }
+    good
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() && name != "target" && name != ".git" {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

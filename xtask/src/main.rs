@@ -1,13 +1,11 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix|tty|bench`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
 //! Each ends in a verdict.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
-mod bench;
 mod lint;
 mod matrix;
 mod setup;
-mod tty;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -27,11 +25,11 @@ struct Cli {
 enum Task {
     /// Install what tests need and see that a Docker Engine answers
     Setup,
-    /// Format, clippy, the directions between crates, file lengths
+    /// Clippy, the directions between crates, file lengths
     Lint,
     /// setup, lint, every test, and the matrices
     Test {
-        /// Leave the matrices and the terminal out
+        /// Leave the matrices out
         #[arg(long)]
         quick: bool,
     },
@@ -42,19 +40,6 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
-    },
-    /// A real terminal: vim, top, resize, Ctrl-C, detach; and a gigabyte each way
-    Tty,
-    /// Measure against peers
-    Bench {
-        /// One of start, entrypoint, files, launcher, fresh; or all
-        name: String,
-        /// As JSON too
-        #[arg(long)]
-        json: bool,
-        /// Rounds of each command
-        #[arg(long, default_value_t = 15)]
-        rounds: usize,
     },
 }
 
@@ -71,8 +56,6 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test { quick } => test(quick),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
-        Task::Tty => tty::run(&program()),
-        Task::Bench { name, json, rounds } => bench::run(&name, json, rounds, &program()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -89,7 +72,7 @@ fn test(quick: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
-        && (quick || (matrix(Which::Exit, None) && matrix(Which::Identity, None) && tty::run(&program())))
+        && (quick || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
 }
 
 /// The workspace's root directory.

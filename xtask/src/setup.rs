@@ -1,2 +1,76 @@
-//! -
-pub(crate) fn run() -> bool { false }
+//! What tests need: installed as root on Debian, else named in one line.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Program that shows a package is there, and the package.
+const NEEDED: &[(&str, &str)] = &[
+    ("docker", "docker.io"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("newuidmap", "uidmap"),
+    ("setpriv", "util-linux"),
+    ("ip", "iproute2"),
+];
+
+/// Installs, and sees that an engine answers.
+pub(crate) fn run() -> bool {
+    let mut missing: Vec<&str> = NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
+    if !has_library("libnss_wrapper.so") {
+        missing.push("libnss-wrapper");
+    }
+    if !missing.is_empty() && !install(&missing) {
+        println!("setup: missing; run: sudo apt-get install -y {}", missing.join(" "));
+        return false;
+    }
+    if !has("cargo-nextest") && !crate::cargo(&["install", "--locked", "--quiet", "cargo-nextest"]) {
+        return false;
+    }
+    engine_answers() || start_engine()
+}
+
+fn has(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    path.split(':').any(|dir| Path::new(dir).join(program).is_file())
+}
+
+fn has_library(name: &str) -> bool {
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
+        .iter()
+        .any(|dir| Path::new(dir).join(name).exists())
+}
+
+fn install(packages: &[&str]) -> bool {
+    println!("setup: installing {}", packages.join(" "));
+    let apt = |words: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    apt(&["update"]) && apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn engine_answers() -> bool {
+    let status = Command::new("docker").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Starts a daemon that outlives this command, where none runs.
+fn start_engine() -> bool {
+    println!("setup: no Docker Engine answers; starting one");
+    let started = Command::new("setsid")
+        .args(["--fork", "dockerd"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !started.is_ok_and(|status| status.success()) {
+        println!("setup: it cannot be started; run: sudo systemctl start docker");
+        return false;
+    }
+    (0..120).any(|_| {
+        sleep(Duration::from_millis(500));
+        engine_answers()
+    })
+}

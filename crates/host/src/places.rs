@@ -18,10 +18,11 @@ pub fn working_directory(env: &BTreeMap<String, String>) -> Result<PathBuf> {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => false,
     };
-    if let Some(pwd) = env.get("PWD").map(PathBuf::from) {
-        if pwd.is_absolute() && same(&pwd, Path::new(".")) {
-            return Ok(pwd);
-        }
+    if let Some(pwd) = env.get("PWD").map(PathBuf::from)
+        && pwd.is_absolute()
+        && same(&pwd, Path::new("."))
+    {
+        return Ok(pwd);
     }
     std::env::current_dir().map_err(|error| {
         Error::failure("the current directory cannot be found").with_source(error)

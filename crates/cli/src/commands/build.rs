@@ -93,12 +93,11 @@ pub(crate) fn ensure_image(
     reporter: Reporter,
 ) -> Result<(RunRequest, ImageFacts)> {
     let own = ImageReference::default_for(&who.name);
-    if from_site && request.flavor == Flavor::Conda && request.image != own {
-        if let Some(facts) = engine.image(&own)? {
-            reporter.detail(&format!("your own image {own} is used instead of the site's"));
-            request.image = own;
-            return Ok((request, facts));
-        }
+    let may_give_way = from_site && request.flavor == Flavor::Conda && request.image != own;
+    if may_give_way && let Some(facts) = engine.image(&own)? {
+        reporter.detail(&format!("your own image {own} is used instead of the site's"));
+        request.image = own;
+        return Ok((request, facts));
     }
     if let Some(facts) = engine.image(&request.image)? {
         return Ok((request, facts));

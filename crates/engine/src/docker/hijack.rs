@@ -15,6 +15,26 @@ use super::errors::refused;
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// Sends a file as the body of a POST and returns the whole answer.
+pub(super) fn upload(socket: &Path, path: &str, file: &mut std::fs::File, what: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(socket).context(|| what.to_owned())?;
+    let length = file.metadata().context(|| what.to_owned())?.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\
+         Content-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).context(|| what.to_owned())?;
+    let sent = std::io::copy(file, &mut stream);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context(|| what.to_owned())?;
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
+    if status != 200 {
+        return Err(refused(what.to_owned(), &message(&answer, status)));
+    }
+    sent.context(|| what.to_owned())?;
+    Ok(answer)
+}
+
 /// Sends a POST and reads the head of the answer; what follows is the stream.
 pub(super) fn post(socket: &Path, path: &str, body: &str, upgrade: bool, what: &str) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(socket).context(|| what.to_owned())?;

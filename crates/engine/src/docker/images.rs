@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    BuildImageOptions, BuilderVersion, CreateContainerOptions, CreateImageOptions, CreateImageOptionsBuilder,
+    BuildImageOptions, BuilderVersion, CreateContainerOptions, CreateImageOptionsBuilder,
     DownloadFromContainerOptionsBuilder, RemoveContainerOptionsBuilder,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{Stream, StreamExt};
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::IMAGE_LABEL;
@@ -25,9 +25,6 @@ const LAST_LINES: usize = 20;
 
 /// Longest entrypoint script that is looked at.
 const MAX_SCRIPT: u64 = 64 * 1024;
-
-/// Bytes of an archive sent at once.
-const CHUNK: usize = 1 << 20;
 
 impl Docker {
     pub(super) async fn inspect_image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
@@ -167,41 +164,23 @@ impl Docker {
     ) -> Result<()> {
         let what = || format!("importing {} as {tag}", archive.display());
         progress.step(&format!("importing {tag}"));
-        let file = std::fs::File::open(archive).context(what)?;
-        let body = futures_util::stream::unfold(file, |mut file| async move {
-            let mut chunk = vec![0; CHUNK];
-            match std::io::Read::read(&mut file, &mut chunk) {
-                Ok(0) => None,
-                Ok(n) => {
-                    chunk.truncate(n);
-                    Some((Ok(Bytes::from(chunk)), file))
-                }
-                Err(error) => Some((Err(error), file)),
-            }
-        });
-        let changes: Vec<String> = labels.iter().map(|(k, v)| format!("LABEL {k}={v}")).collect();
-        let options = CreateImageOptions {
-            from_src: Some("-".to_owned()),
-            repo: Some(tag.repository().to_owned()),
-            tag: Some(tag.tag().unwrap_or("latest").to_owned()),
-            changes,
-            ..Default::default()
-        };
-        let stream = self.api.create_image(Some(options), Some(bollard::body_try_stream(body)), None);
-        self.follow_creation(Box::pin(stream), None, &mut Quiet(progress), &what).await
-    }
-}
-
-/// An import's own messages are ids nobody needs.
-struct Quiet<'a>(&'a mut dyn Progress);
-
-impl Progress for Quiet<'_> {
-    fn step(&mut self, text: &str) {
-        self.0.output(text);
-    }
-
-    fn output(&mut self, line: &str) {
-        self.0.output(line);
+        let mut file = std::fs::File::open(archive).context(what)?;
+        let mut path = format!(
+            "{}/images/create?fromSrc=-&repo={}&tag={}",
+            self.version_prefix(),
+            tag.repository(),
+            tag.tag().unwrap_or("latest")
+        );
+        for (name, value) in labels {
+            path.push_str(&format!("&changes=LABEL%20{name}%3D{value}"));
+        }
+        let answer = super::hijack::upload(&self.endpoint.socket, &path, &mut file, &what())?;
+        match answer.lines().filter_map(super::hijack::json_object).find_map(|line| {
+            line.get("error").and_then(|e| e.as_str()).map(str::to_owned)
+        }) {
+            Some(message) => Err(refused(what(), &message)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,2 +1,0 @@
-//! -
-pub(crate) fn run(_: &str, _: bool, _: usize, _: &std::path::Path) -> bool { false }

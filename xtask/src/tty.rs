@@ -1,2 +1,0 @@
-//! -
-pub(crate) fn run(_: &std::path::Path) -> bool { false }
