@@ -6,7 +6,7 @@ FROM nvidia/cuda:12.8.1-base-ubuntu24.04
 
 LABEL run-docker.image="1" \
       org.opencontainers.image.title="cuda-miniconda" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT"
 
 # Conda's place: the program in /opt/conda, environments in /envs (mounted when
 # the image is run), packages beside them so that they can be hard links.
