@@ -51,7 +51,11 @@ pub(crate) fn run_streaming(
     let copy = writer.try_clone().context(|| format!("making a pipe for {what}"))?;
     command.stdin(Stdio::null()).stderr(copy);
     match archive {
-        Some(file) => command.stdout(file).env("LC_ALL", "C"),
+        Some(file) => {
+            // Or the pipe would never end.
+            drop(writer);
+            command.stdout(file).env("LC_ALL", "C")
+        }
         None => command.stdout(writer).env("LC_ALL", "C"),
     };
     let child = command.spawn().context(|| format!("starting {what}"))?;

@@ -17,7 +17,8 @@ fn is_separator(c: char) -> bool {
 /// The comma is replaced everywhere, not only in member lists, because a member
 /// counts only when it is spelled exactly as in passwd.
 pub fn safe_user_name(name: &str) -> String {
-    safe(name, |c| c == ',' || is_separator(c), "user")
+    // Readers of member lists take blanks off the ends.
+    safe(name.trim_end(), |c| c == ',' || is_separator(c), "user")
 }
 
 /// A group name as group can hold it: as [`safe_user_name`], but a comma stays.
