@@ -18,7 +18,7 @@ fn is_separator(c: char) -> bool {
 /// counts only when it is spelled exactly as in passwd.
 pub fn safe_user_name(name: &str) -> String {
     // Readers of member lists take blanks off the ends.
-    safe(name.trim_end(), |c| c == ',' || is_separator(c), "user")
+    safe(name.trim_end_matches(' '), |c| c == ',' || is_separator(c), "user")
 }
 
 /// A group name as group can hold it: as [`safe_user_name`], but a comma stays.
