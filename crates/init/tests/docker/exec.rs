@@ -57,7 +57,7 @@ fn containers_of_others_are_not_entered() {
 
 #[test]
 fn the_probe_tells_what_is_there() {
-    let Some(image) = Image::plain() else { return };
+    let Some(image) = Image::with_exp() else { return };
     let run = image.container().spec(&ann(&[group(27, "sudo"), group(3000, "")]));
     let run = run.flag(&["--memory", "64m", "--cpuset-cpus", "0", "--env", "X=1", "--workdir", "/tmp"]);
     let run = run.flag(&["--tmpfs", "/scratch", "--ulimit", "nofile=77:88"]);

@@ -139,12 +139,12 @@ fn words_are_a_shell_a_script_or_themselves() {
 
 #[test]
 fn plain_variables_do_without_a_launcher() {
-    let Some(image) = Image::plain() else { return };
+    let Some(image) = Image::with_exp() else { return };
     let run = image.container().flag(&["--env", "USER_ID=1001", "--env", "GROUP_ID=100"]);
     let run = run.flag(&["--env", "USER_NAME=AD\\ann", "--env", "GROUPS=27:sudo,3000:domain users,5"]);
     let script = "id; echo $HOME $USER_ID$GROUPS; touch /exp/x && stat -c %u /exp /exp/x";
     let expected = "uid=1001(AD\\ann) gid=100(AD\\ann) groups=5,27(sudo),3000(domain users)\n\
-        /home/AD_ann \n1001\n1001\n";
+        /home/AD_ann\n1001\n1001\n";
     assert_eq!(run.run(&["sh", "-c", script]).quiet(), expected);
 
     let result = image.container().flag(&["--env", "USER_ID=ann"]).run(&["id"]);

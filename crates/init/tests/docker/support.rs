@@ -83,6 +83,14 @@ impl Image {
         Self::new(&[
             Entry::File("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
             Entry::File("etc/group", b"root:x:0:\nusers:x:100:\n"),
+        ])
+    }
+
+    /// The same with an empty `/exp` of root's.
+    pub(crate) fn with_exp() -> Option<Self> {
+        Self::new(&[
+            Entry::File("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
+            Entry::File("etc/group", b"root:x:0:\nusers:x:100:\n"),
             Entry::Dir("exp", 0, 0o755),
         ])
     }
