@@ -36,8 +36,10 @@ fn files_of_any_image_are_edited() {
 #[test]
 fn an_image_without_accounts_gets_them() {
     let Some(image) = Image::new(&[]) else { return };
-    let out = image.script(&ann(&[group(27, "sudo")]), "id; stat -c '%a %u' /etc/passwd; ls /etc/shadow 2>&1").out;
-    let expected = "uid=1001(ann) gid=1001(ann) groups=27(sudo)\n644 0\nls: /etc/shadow: No such file or directory\n";
+    let out =
+        image.script(&ann(&[group(27, "sudo")]), "id; stat -c '%a %u' /etc/passwd; ls /etc/shadow 2>&1").out;
+    let expected =
+        "uid=1001(ann) gid=1001(ann) groups=27(sudo)\n644 0\nls: /etc/shadow: No such file or directory\n";
     assert_eq!(out, expected);
 }
 
@@ -74,7 +76,11 @@ fn links_of_the_image_lead_nowhere() {
     assert_eq!((result.code, result.out.as_str()), (0, "1001\n/.home/ann\n1001\n"), "{}", result.err);
     let lines: Vec<&str> = result.err.lines().collect();
     assert_eq!(lines.len(), 3, "{}", result.err);
-    assert!(lines.iter().all(|line| line.starts_with("run-docker: ") && line.contains("link")), "{}", result.err);
+    assert!(
+        lines.iter().all(|line| line.starts_with("run-docker: ") && line.contains("link")),
+        "{}",
+        result.err
+    );
     assert_eq!(std::fs::read(host.path().join("passwd")).unwrap(), b"host:x:0:0:::\n");
     assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 2);
     assert_eq!(host.path().join("ann").metadata().unwrap().uid(), host.path().metadata().unwrap().uid());
@@ -100,7 +106,8 @@ fn what_is_mounted_is_the_hosts() {
     let host = tempfile::tempdir().unwrap();
     let passwd = host.path().join("passwd");
     let mount = format!("{}:/etc/passwd", passwd.display());
-    for (text, lines) in [("root:x:0:0:::\n", 1), ("root:x:0:0:::\nann:x:1001:1001::/home/ann:/bin/sh\n", 0)] {
+    for (text, lines) in [("root:x:0:0:::\n", 1), ("root:x:0:0:::\nann:x:1001:1001::/home/ann:/bin/sh\n", 0)]
+    {
         std::fs::write(&passwd, text).unwrap();
         let before = passwd.metadata().unwrap();
         let result = image.container().spec(&ann(&[])).flag(&["--volume", &mount]).run(&["id", "-u"]);
@@ -127,7 +134,12 @@ fn a_mounted_home_is_taken_as_it_is() {
     let home = tempfile::tempdir().unwrap();
     let before = home.path().metadata().unwrap().uid();
     let mount = format!("{}:/home/ann", home.path().display());
-    let out = image.container().spec(&ann(&[])).flag(&["--volume", &mount]).run(&["sh", "-c", "echo $HOME"]).quiet();
+    let out = image
+        .container()
+        .spec(&ann(&[]))
+        .flag(&["--volume", &mount])
+        .run(&["sh", "-c", "echo $HOME"])
+        .quiet();
     assert_eq!(out, "/home/ann\n");
     assert_eq!(home.path().metadata().unwrap().uid(), before);
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
@@ -152,7 +164,8 @@ fn a_read_only_root_is_no_error() {
     let tmpfs = "/home/ann:uid=1001,gid=1001,mode=0750,exec";
     let run = image.container().spec(&ann(&[])).flag(&["--read-only", "--tmpfs", tmpfs]);
     assert_eq!(run.run(&["sh", "-c", "id -u; echo $HOME; touch ~/x"]).quiet(), "1001\n/home/ann\n");
-    let result = image.container().spec(&ann(&[])).flag(&["--read-only"]).run(&["sh", "-c", "id -u; echo $HOME"]);
+    let result =
+        image.container().spec(&ann(&[])).flag(&["--read-only"]).run(&["sh", "-c", "id -u; echo $HOME"]);
     assert_eq!((result.code, result.out.as_str()), (0, "1001\n/\n"));
     assert_eq!(result.err.lines().count(), 1, "{}", result.err);
 }
@@ -168,7 +181,11 @@ fn only_fresh_mount_points_change_hands() {
     let run = image.container().spec(&ann(&[])).flag(&["--volume", "/envs"]);
     let result = run.run(&["stat", "-c", "%u", "/envs"]);
     assert_eq!(result.out, "0\n");
-    assert!(result.err.contains("run-docker: you cannot write to /envs: it belongs to 0:0"), "{}", result.err);
+    assert!(
+        result.err.contains("run-docker: you cannot write to /envs: it belongs to 0:0"),
+        "{}",
+        result.err
+    );
     // A directory of the host that is somebody's, or holds something.
     for (owner, full) in [(1234, false), (0, true)] {
         let host = tempfile::tempdir().unwrap();

@@ -37,7 +37,8 @@ fn unusual_people_are_themselves_too() {
         spec.identity.group.gid = uid;
         spec.identity.name = name.into();
         spec.home = format!("/home/{}", name.replace('\\', "_"));
-        let out = image.script(&spec, "id -u; id -g; whoami; echo $USER; touch ~/x && stat -c %u:%U ~/x").quiet();
+        let out =
+            image.script(&spec, "id -u; id -g; whoami; echo $USER; touch ~/x && stat -c %u:%U ~/x").quiet();
         assert_eq!(out, format!("{uid}\n{uid}\n{name}\n{name}\n{uid}:{name}\n"));
     }
 }
@@ -76,7 +77,8 @@ fn root_of_the_host_is_root_with_what_the_engine_gave() {
     spec.identity.group = group(0, "root");
     spec.identity.name = "root".into();
     spec.home = "/root".into();
-    let out = image.script(&spec, "id -u; echo $HOME; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status").quiet();
+    let out =
+        image.script(&spec, "id -u; echo $HOME; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status").quiet();
     assert!(out.starts_with("0\n/root\nCapEff:\t00000000"), "{out}");
     assert!(!out.contains("CapEff:\t0000000000000000") && out.ends_with("NoNewPrivs:\t1\n"), "{out}");
 }
@@ -96,7 +98,11 @@ fn a_user_of_the_engine_stays_who_they_are() {
     let mut spec = ann(&[]);
     spec.privileges = Privileges::Unchanged;
     let run = image.container().spec(&spec).flag(&["--user", "5:6", "--env", "HOME=/x"]);
-    let out = run.run(&["sh", "-c", "id -u; id -g; echo $HOME; umask; grep -c ann /etc/passwd; env | grep -c RUN_"]);
+    let out = run.run(&[
+        "sh",
+        "-c",
+        "id -u; id -g; echo $HOME; umask; grep -c ann /etc/passwd; env | grep -c RUN_",
+    ]);
     assert_eq!(out.out, "5\n6\n/x\n0027\n0\n0\n");
 
     // An engine that maps ids starts the init as the user.
@@ -113,7 +119,8 @@ fn variables_that_the_user_set_are_left_alone() {
     let Some(image) = Image::plain() else { return };
     let mut spec = ann(&[]);
     spec.keep_env = vec!["HOME".into(), "SHELL".into()];
-    let run = image.container().spec(&spec).flag(&["--env", "HOME=/exp", "--env", "SHELL=/x", "--env", "USER=bob"]);
+    let run =
+        image.container().spec(&spec).flag(&["--env", "HOME=/exp", "--env", "SHELL=/x", "--env", "USER=bob"]);
     assert_eq!(run.run(&["sh", "-c", "echo $HOME $SHELL $USER"]).quiet(), "/exp /x ann\n");
 }
 
@@ -129,7 +136,10 @@ fn words_are_a_shell_a_script_or_themselves() {
     spec.entrypoint = vec!["/entry.sh".into()];
     assert_eq!(image.container().spec(&spec).run(&["id", "-un"]).quiet(), "entered by 1001\nann\n");
     spec.command = CommandForm::Script;
-    assert_eq!(image.container().spec(&spec).run(&["echo $0 ; echo two"]).quiet(), "entered by 1001\nsh\ntwo\n");
+    assert_eq!(
+        image.container().spec(&spec).run(&["echo $0 ; echo two"]).quiet(),
+        "entered by 1001\nsh\ntwo\n"
+    );
     spec.command = CommandForm::Shell;
     spec.entrypoint.clear();
     assert_eq!(image.container().spec(&spec).run(&[]).quiet(), "");
@@ -152,5 +162,8 @@ fn plain_variables_do_without_a_launcher() {
     assert!(result.err.contains("USER_ID=\"ann\" is no number"), "{}", result.err);
     // Nobody to map: the words as they are.
     assert_eq!(image.container().run(&["id", "-u"]).quiet(), "0\n");
-    assert_eq!(image.container().flag(&["--user", "5", "--env", "USER_ID=7"]).run(&["id", "-u"]).quiet(), "5\n");
+    assert_eq!(
+        image.container().flag(&["--user", "5", "--env", "USER_ID=7"]).run(&["id", "-u"]).quiet(),
+        "5\n"
+    );
 }

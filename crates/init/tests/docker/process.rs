@@ -44,7 +44,9 @@ fn what_cannot_start_says_why() {
 #[test]
 fn signals_reach_the_command() {
     let Some(image) = Image::plain() else { return };
-    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("RTMIN+3", 165)] {
+    for (signal, code) in
+        [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("RTMIN+3", 165)]
+    {
         let run = image.container().spec(&ann(&[]));
         run.start(&["sh", "-c", "echo ready; exec sleep 100"]);
         run.wait_for("ready");
@@ -91,7 +93,8 @@ fn the_end_of_the_command_is_the_end() {
 #[test]
 fn streams_are_the_users_own() {
     let Some(image) = Image::plain() else { return };
-    let script = "echo out >/dev/stdout; echo err >/dev/stderr; stat -L -c %u /proc/self/fd/1; stat -c %u /dev/null";
+    let script =
+        "echo out >/dev/stdout; echo err >/dev/stderr; stat -L -c %u /proc/self/fd/1; stat -c %u /dev/null";
     let result = image.script(&ann(&[]), script);
     assert_eq!((result.out.as_str(), result.err.as_str()), ("out\n1001\n0\n", "err\n"));
 }
@@ -107,7 +110,13 @@ fn the_terminal_is_the_commands() {
     let out = result.out.replace('\r', "");
     assert!(out.starts_with("foreground\n") && out.ends_with("resumed\n"), "{result:?}");
     assert_eq!(result.code, 3);
-    let result = image.container().spec(&ann(&[])).flag(&["--tty"]).run(&["stat", "-c", "%u", "/dev/pts/0", "/dev/console"]);
+    let result = image.container().spec(&ann(&[])).flag(&["--tty"]).run(&[
+        "stat",
+        "-c",
+        "%u",
+        "/dev/pts/0",
+        "/dev/console",
+    ]);
     assert_eq!(result.out.replace('\r', "").lines().next(), Some("1001"), "{result:?}");
 }
 

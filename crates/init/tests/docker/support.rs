@@ -130,7 +130,11 @@ pub(crate) struct Result {
 impl Result {
     fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
     }
 
     /// Its output, when it ended well and quietly.
@@ -233,7 +237,10 @@ fn archive(busybox: &[u8], entries: &[Entry<'_>]) -> Vec<u8> {
     };
     add("tmp", EntryType::Directory, 0, 0o1777, b"", "");
     add("bin/busybox", EntryType::Regular, 0, 0o755, busybox, "");
-    for applet in ["sh", "id", "whoami", "cat", "ls", "stat", "sleep", "grep", "ps", "touch", "head", "kill", "env", "mkdir", "wc", "seq", "true"] {
+    for applet in [
+        "sh", "id", "whoami", "cat", "ls", "stat", "sleep", "grep", "ps", "touch", "head", "kill", "env",
+        "mkdir", "wc", "seq", "true",
+    ] {
         add(&format!("bin/{applet}"), EntryType::Symlink, 0, 0o777, b"", "busybox");
     }
     for entry in entries {
