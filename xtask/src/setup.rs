@@ -9,6 +9,7 @@ use std::time::Duration;
 const NEEDED: &[(&str, &str)] = &[
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
+    ("busybox", "busybox-static"),
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
