@@ -152,8 +152,10 @@ fn build(name: &str, dockerfile: &str) {
         .env("DOCKER_BUILDKIT", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(dockerfile.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success(), "building {name}");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "building {name}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -187,13 +187,24 @@ impl Docker {
 /// `Step 3/9 : RUN …` is a step, the rest its output.
 fn say(line: &str, progress: &mut dyn Progress, last: &mut VecDeque<String>) {
     if line.starts_with("Step ") {
-        progress.step(line);
+        progress.step(&headline(line));
     } else {
         progress.output(line);
     }
     last.push_back(line.to_owned());
     if last.len() > LAST_LINES {
         last.pop_front();
+    }
+}
+
+/// A RUN of many lines comes as one: its beginning tells enough.
+fn headline(step: &str) -> String {
+    const MOST_CHARS: usize = 100;
+    let words: Vec<&str> = step.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 
@@ -207,4 +218,16 @@ fn context(files: &[(String, Vec<u8>, u32)]) -> std::io::Result<Vec<u8>> {
         tar.append_data(&mut head, path, content.as_slice())?;
     }
     tar.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_step_is_told_by_its_beginning() {
+        assert_eq!(headline("Step 1/2 : RUN set -eu;     true"), "Step 1/2 : RUN set -eu; true");
+        let long = format!("Step 2/2 : RUN {}", "é ".repeat(200));
+        assert_eq!(headline(&long).chars().count(), 101);
+    }
 }
