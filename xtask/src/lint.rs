@@ -10,8 +10,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["core", "identity"]),
     ("engine", &["core", "identity", "testkit"]),
     ("image", &["core"]),
+    ("native", &["core", "identity", "testkit"]),
     ("testkit", &[]),
-    ("cli", &["core", "engine", "host", "identity", "image", "testkit"]),
+    ("cli", &["core", "engine", "host", "identity", "image", "native", "testkit"]),
 ];
 
 /// Longest file.

@@ -160,6 +160,9 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Build the image
     Build(BuildArgs),
+    /// Images of the engine built in: import, list, remove, prune
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Show each setting and where it comes from
     Config(ShowConfigArgs),
     /// Accept what this project's .runconfigs opens
@@ -284,6 +287,35 @@ pub(crate) struct BuildArgs {
     pub(crate) no_cache: bool,
     #[command(flatten)]
     pub(crate) verbosity: Verbosity,
+}
+
+/// `image`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Take in an image: docker save's archive, an OCI layout, or the tar of a root file system
+    Import {
+        /// The archive or directory
+        file: PathBuf,
+        /// Name it gets [default: the names in the archive]
+        #[arg(short, long, value_name = "IMAGE")]
+        tag: Option<String>,
+        #[command(flatten)]
+        verbosity: Verbosity,
+    },
+    /// List images, your own and the machine's
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove names, and images with their last name
+    Remove {
+        /// Names or ids
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+    /// Remove what no name leads to
+    Prune,
 }
 
 /// `config`.

@@ -1,8 +1,11 @@
 //! Which engine carries a plan out. The only place that knows them by name.
 
-use run_docker_core::{EngineKind, Error, Result};
+use run_docker_core::{Engine, EngineKind, Error, Result};
 use run_docker_engine::{Docker, InitBinary, detect_endpoint};
+use run_docker_host::DetectOptions;
+use run_docker_native::{Native, NativeOptions, default_store};
 
+use crate::commands::run::NAME_TIMEOUT;
 use crate::context::Context;
 
 /// The static init, built with this program and carried inside it.
@@ -11,18 +14,65 @@ pub(crate) const INIT: &[u8] = include_bytes!(env!("RUN_DOCKER_INIT_PATH"));
 /// Its SHA-256, hex.
 pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 
-/// Connects to the engine asked for; `None` chooses.
-pub(crate) fn connect(kind: Option<EngineKind>, context: &Context) -> Result<Docker> {
+/// Connects to the engine asked for. `None` chooses: Docker where its socket
+/// answers to this user, else the one built in.
+pub(crate) fn connect(kind: Option<EngineKind>, context: &Context) -> Result<Box<dyn Engine>> {
     match kind {
-        None | Some(EngineKind::Docker) => {
-            let home = context.home().unwrap_or_default();
-            let endpoint = detect_endpoint(&context.env, &home)?;
-            Docker::connect(&endpoint, InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() })
-        }
-        Some(kind @ (EngineKind::Podman | EngineKind::Native)) => Err(Error::failure(format!(
-            "the engine {} is not part of this version",
-            kind.as_str()
-        ))
-        .with_hint("leave out --engine, or give --engine docker")),
+        Some(EngineKind::Docker) => Ok(Box::new(docker(context)?)),
+        Some(EngineKind::Native) => Ok(Box::new(native(context)?)),
+        Some(EngineKind::Podman) => Err(Error::failure("the engine podman is not part of this version")
+            .with_hint("leave out --engine, or give --engine docker or --engine native")),
+        None => match docker(context) {
+            Ok(docker) => Ok(Box::new(docker)),
+            // Somebody who names a daemon wants that one.
+            Err(error) if context.env.contains_key("DOCKER_HOST") => Err(error),
+            Err(_) => Ok(Box::new(native(context)?)),
+        },
     }
+}
+
+/// Every engine that may have containers of this user.
+pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
+    let docker = docker(context);
+    let has_store = store(context).is_some_and(|store| store.join("run").is_dir());
+    let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+    if has_store {
+        engines.push(Box::new(native(context)?));
+    }
+    match docker {
+        Ok(docker) => engines.insert(0, Box::new(docker)),
+        Err(error) if engines.is_empty() => return Err(error),
+        Err(_) => {}
+    }
+    Ok(engines)
+}
+
+fn docker(context: &Context) -> Result<Docker> {
+    let home = context.home().unwrap_or_default();
+    let endpoint = detect_endpoint(&context.env, &home)?;
+    Docker::connect(&endpoint, InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() })
+}
+
+fn store(context: &Context) -> Option<std::path::PathBuf> {
+    let asked = context.env.get("RUN_DOCKER_STORE").map(|dir| context.absolute(dir.as_ref()));
+    default_store(asked.as_deref(), context.xdg("XDG_DATA_HOME", ".local/share").as_deref())
+}
+
+/// The engine built in.
+pub(crate) fn native(context: &Context) -> Result<Native> {
+    let options = DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT };
+    let identity = run_docker_host::detect_host(&options)?.facts.identity;
+    let store = store(context).ok_or_else(|| {
+        Error::failure("there is no place for images: HOME is not set").with_hint("set RUN_DOCKER_STORE to a directory")
+    })?;
+    let home = context.home().unwrap_or_default();
+    Native::open(NativeOptions {
+        store,
+        gid: identity.group.gid,
+        groups: identity.supplementary.iter().map(|g| g.gid).collect(),
+        name: identity.name,
+        init: INIT,
+        init_digest: INIT_DIGEST.to_owned(),
+        docker_socket: detect_endpoint(&context.env, &home).ok().map(|endpoint| endpoint.socket),
+    })
 }

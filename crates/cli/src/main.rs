@@ -44,6 +44,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Stop(args) => commands::containers::stop(&args, context),
         Command::Rm(args) => commands::containers::remove(&args, context),
         Command::Build(args) => commands::build::run(&args, context),
+        Command::Image(command) => commands::image::run(&command, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Probe(args) => commands::probe::run(args, context),

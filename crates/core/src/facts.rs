@@ -119,6 +119,11 @@ pub enum EngineMode {
     UsernsRemap,
     /// Root inside is the user outside.
     Rootless,
+    /// The user keeps their number, root inside is an id granted to them
+    /// (subuid(5)); supplementary groups are kept, never set.
+    KeepId,
+    /// The user is alone with their number.
+    SingleId,
 }
 
 /// What the engine says of itself.

@@ -70,6 +70,14 @@ pub struct InitSpec {
     /// setgroups(2) (rootless engines, where it is refused or would lose them).
     #[serde(default)]
     pub keep_groups: bool,
+    /// The process has the user's ids already, alone in a user namespace: prepare
+    /// with them, and change none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
+    /// PID 1 dies with the launcher, its parent (prctl(2), PR_SET_PDEATHSIG). The
+    /// kernel forgets that when ids change, so the init says it anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub die_with_launcher: bool,
     /// After SIGHUP: seconds until the command gets SIGTERM. `None` when the
     /// container outlives its terminal (`--detach`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +177,8 @@ mod tests {
             entrypoint: vec!["/opt/nvidia/nvidia_entrypoint.sh".into()],
             keep_env: vec!["HOME".into()],
             keep_groups: false,
+            in_place: false,
+            die_with_launcher: true,
             hangup_grace_seconds: Some(10),
         }
     }

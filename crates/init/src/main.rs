@@ -101,7 +101,7 @@ fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
     };
     if spec.privileges != Privileges::Unchanged {
         // Whoever is mapped by the engine already has no right to prepare.
-        let account = if rustix::process::geteuid().is_root() {
+        let account = if spec.in_place || rustix::process::geteuid().is_root() {
             set_umask(0o022);
             prepare::prepare(&spec, source)
         } else {
@@ -111,6 +111,7 @@ fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
         rights::give_streams(&spec);
         rights::drop_to(&spec)?;
     }
+    rights::die_with_launcher(&spec);
     set_umask(spec.umask);
     if spec.privileges == Privileges::User {
         prepare::say_what_cannot_be_used();

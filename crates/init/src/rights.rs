@@ -80,6 +80,15 @@ pub(crate) fn drop_to(spec: &InitSpec) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Ends with its parent, where the launcher is that: a change of ids has made
+/// the kernel forget it.
+pub(crate) fn die_with_launcher(spec: &InitSpec) {
+    if spec.die_with_launcher && crate::is_first_process() {
+        // Where it is refused the launcher's own helper sees to it.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
+}
+
 /// What a step's refusal means for somebody who started a container.
 fn explain(step: &str, errno: Errno) -> String {
     match errno {

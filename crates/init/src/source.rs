@@ -114,6 +114,8 @@ fn from_plain(uid: &str, get: impl Fn(&str) -> Option<String>) -> Result<InitSpe
         entrypoint: Vec::new(),
         keep_env: Vec::new(),
         keep_groups: false,
+        in_place: false,
+        die_with_launcher: false,
         hangup_grace_seconds: None,
     })
 }

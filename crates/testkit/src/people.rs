@@ -40,6 +40,7 @@ pub fn docker_gid() -> u32 {
 pub struct Sandbox {
     dir: TempDir,
     person: Option<Person>,
+    granted: bool,
 }
 
 impl Sandbox {
@@ -56,7 +57,7 @@ impl Sandbox {
     fn make(person: Option<Person>) -> Self {
         let dir = tempfile::Builder::new().prefix("run-docker-test-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let sandbox = Self { dir, person };
+        let sandbox = Self { dir, person, granted: false };
         for path in [sandbox.home(), sandbox.project()] {
             std::fs::create_dir(&path).unwrap();
             if let Some(person) = &sandbox.person {
@@ -76,6 +77,32 @@ impl Sandbox {
                 }
             }
             std::fs::write(sandbox.path("group"), text).unwrap();
+        }
+        sandbox
+    }
+
+    /// For somebody else, known to the whole system and with ids of their own in
+    /// subuid(5) and subgid(5), every group of theirs among them; needs root.
+    /// newuidmap(1) reads the real files, so theirs are mounted over those, for
+    /// their commands alone.
+    pub fn of_granted(person: Person) -> Self {
+        let mut sandbox = Self::make(Some(person));
+        sandbox.granted = true;
+        let Some(Person { name, gid, groups, .. }) = &sandbox.person else { return sandbox };
+        let merge = |file: &str| {
+            let own = std::fs::read_to_string(sandbox.path(file)).unwrap();
+            own + &std::fs::read_to_string(format!("/etc/{file}")).unwrap()
+        };
+        let (passwd, group) = (merge("passwd"), merge("group"));
+        let range = format!("{name}:200000:65536\n");
+        let mut gids: Vec<u32> = groups.iter().map(|g| g.0).filter(|g| g != gid).collect();
+        gids.sort_unstable();
+        let mut lines = range.clone();
+        for run in gids.chunk_by(|a, b| a + 1 == *b) {
+            writeln!(lines, "{name}:{}:{}", run[0], run.len()).unwrap();
+        }
+        for (file, text) in [("passwd", &passwd), ("group", &group), ("subuid", &range), ("subgid", &lines)] {
+            std::fs::write(sandbox.path(file), text).unwrap();
         }
         sandbox
     }
@@ -112,6 +139,13 @@ impl Sandbox {
             None => Command::new(program.as_ref()),
             Some(person) => {
                 let mut command = Command::new("setpriv");
+                if self.granted {
+                    command = Command::new("unshare");
+                    let mounts = ["passwd", "group", "subuid", "subgid"]
+                        .map(|file| format!("mount --bind {} /etc/{file}", self.path(file).display()))
+                        .join(" && ");
+                    command.args(["--mount", "sh", "-c", &format!("{mounts} && exec setpriv \"$@\""), "sh"]);
+                }
                 let gids: Vec<String> = person.groups.iter().map(|g| g.0.to_string()).collect();
                 // By number: setpriv would look the names up.
                 command.arg(format!("--reuid={}", person.uid)).arg(format!("--regid={}", person.gid));
@@ -120,9 +154,11 @@ impl Sandbox {
                     false => command.arg(format!("--groups={}", gids.join(","))),
                 };
                 command.arg("--").arg("env");
-                command.arg("LD_PRELOAD=libnss_wrapper.so");
-                command.arg(format!("NSS_WRAPPER_PASSWD={}", self.path("passwd").display()));
-                command.arg(format!("NSS_WRAPPER_GROUP={}", self.path("group").display()));
+                if !self.granted {
+                    command.arg("LD_PRELOAD=libnss_wrapper.so");
+                    command.arg(format!("NSS_WRAPPER_PASSWD={}", self.path("passwd").display()));
+                    command.arg(format!("NSS_WRAPPER_GROUP={}", self.path("group").display()));
+                }
                 command.arg(program.as_ref());
                 command
             }

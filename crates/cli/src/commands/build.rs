@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use run_docker_core::config::{Layer, Origin};
 use run_docker_core::request::{Flavor, RunRequest};
 use run_docker_core::types::ImageReference;
-use run_docker_core::{Engine, Error, ExitStatus, ImageFacts, Result};
+use run_docker_core::{Engine, EngineKind, Error, ExitStatus, ImageFacts, Result};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
 use run_docker_image::{Base, BuildOptions, build_image};
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         no_cache: args.no_cache,
         ..options(tag, host.identity.uid == 0, context)
     };
-    build(&engine, &options, reporter)?;
+    build(engine.as_ref(), &options, reporter)?;
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -102,7 +102,12 @@ pub(crate) fn ensure_image(
     if let Some(facts) = engine.image(&request.image)? {
         return Ok((request, facts));
     }
-    if request.image == own {
+    let is_native = engine.facts()?.kind == EngineKind::Native;
+    if is_native {
+        let image = &request.image;
+        reporter.notice(&format!("there is no image {image} in your store: asking the Docker Engine for it"));
+        engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;
+    } else if request.image == own {
         reporter.notice(&format!("there is no image {own} yet: building it, once"));
         build(engine, &options(own, who.uid == 0, context), reporter)?;
     } else {

@@ -12,8 +12,8 @@ use crate::engines;
 
 /// `run-docker exec`.
 pub(crate) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    let container = find(&engine, &args.container, false)?;
+    let engines = engines::every(context)?;
+    let (engine, container) = find(&engines, &args.container, false)?;
     let stdin = !args.no_stdin;
     let tty = stdin && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut env = args.env;
@@ -33,15 +33,15 @@ pub(crate) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus> {
 
 /// `run-docker attach`.
 pub(crate) fn attach(args: &AttachArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    let container = find(&engine, &args.container, false)?;
+    let engines = engines::every(context)?;
+    let (engine, container) = find(&engines, &args.container, false)?;
     engine.attach(&container.id, !args.no_stdin)
 }
 
 /// `run-docker logs`.
 pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    let container = find(&engine, &args.container, true)?;
+    let engines = engines::every(context)?;
+    let (engine, container) = find(&engines, &args.container, true)?;
     engine.logs(&LogsRequest {
         container: container.id,
         follow: args.follow,
@@ -53,14 +53,20 @@ pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus> {
 
 /// `run-docker stop`.
 pub(crate) fn stop(args: &StopArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    each(&args.containers, |name| engine.stop(&find(&engine, name, false)?.id, args.time))
+    let engines = engines::every(context)?;
+    each(&args.containers, |name| {
+        let (engine, container) = find(&engines, name, false)?;
+        engine.stop(&container.id, args.time)
+    })
 }
 
 /// `run-docker rm`.
 pub(crate) fn remove(args: &RmArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    each(&args.containers, |name| engine.remove(&find(&engine, name, true)?.id, args.force))
+    let engines = engines::every(context)?;
+    each(&args.containers, |name| {
+        let (engine, container) = find(&engines, name, true)?;
+        engine.remove(&container.id, args.force)
+    })
 }
 
 /// Goes on after a failure, so that one wrong name does not keep the rest.
@@ -79,9 +85,18 @@ fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<ExitStatus
 
 /// One of the user's own containers by name, id, or the start of either;
 /// the only one for ''.
-fn find(engine: &dyn Engine, wanted: &str, ended: bool) -> Result<ContainerSummary> {
+fn find<'a>(engines: &'a [Box<dyn Engine>], wanted: &str, ended: bool) -> Result<(&'a dyn Engine, ContainerSummary)> {
     let uid = run_docker_host::real_uid();
-    choose(engine.containers(ended)?, wanted, uid)
+    let (mut all, mut owners) = (Vec::new(), Vec::new());
+    for engine in engines {
+        let found = engine.containers(ended)?;
+        owners.extend(found.iter().map(|c| (c.id.clone(), engine.as_ref())));
+        all.extend(found);
+    }
+    let chosen = choose(all, wanted, uid)?;
+    let owner = owners.into_iter().find(|(id, _)| *id == chosen.id).map(|(_, engine)| engine);
+    let owner = owner.ok_or_else(|| Error::failure(format!("the container {wanted} has no engine")))?;
+    Ok((owner, chosen))
 }
 
 fn choose(all: Vec<ContainerSummary>, wanted: &str, uid: u32) -> Result<ContainerSummary> {

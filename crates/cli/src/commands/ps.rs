@@ -1,7 +1,7 @@
 //! `ps`: who runs what on which GPUs and CPUs, by the containers' labels.
 
 use run_docker_core::error::Context as _;
-use run_docker_core::{ContainerSummary, Engine, ExitStatus, Result};
+use run_docker_core::{ContainerSummary, ExitStatus, Result};
 
 use super::print;
 use crate::args::PsArgs;
@@ -9,8 +9,10 @@ use crate::context::Context;
 use crate::engines;
 
 pub(crate) fn run(args: &PsArgs, context: &Context) -> Result<ExitStatus> {
-    let engine = engines::connect(None, context)?;
-    let mut found = engine.containers(args.all)?;
+    let mut found = Vec::new();
+    for engine in engines::every(context)? {
+        found.extend(engine.containers(args.all)?);
+    }
     let uid = run_docker_host::real_uid();
     found.retain(|c| args.all_users || c.uid == Some(uid));
     let text = if args.json {

@@ -35,8 +35,8 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     let engine = engines::connect(prepared.request.engine, context)?;
     let facts = engine.facts()?;
     reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
-    let (request, image) = prepared.image(&engine, context, reporter)?;
-    let claimed = claimed_cpus(&request, &engine)?;
+    let (request, image) = prepared.image(engine.as_ref(), context, reporter)?;
+    let claimed = claimed_cpus(&request, engine.as_ref())?;
     let mut last = ExitStatus::SUCCESS;
     for round in 0..request.iterations {
         let mut host = prepared.host.clone();

@@ -4,7 +4,7 @@ use run_docker_identity::{CommandForm, InitSpec, Privileges};
 
 use super::{Notice, PlanInput, Stdio};
 use crate::error::Error;
-use crate::facts::{EngineMode, ImageFacts};
+use crate::facts::{EngineKind, EngineMode, ImageFacts};
 
 /// Label of images built from our Dockerfile; their entrypoint is the init.
 pub const IMAGE_LABEL: &str = "run-docker.image";
@@ -30,6 +30,9 @@ struct Mapping {
 fn mapping(mode: EngineMode) -> Mapping {
     match mode {
         EngineMode::Rootful => {
+            Mapping { privileges: Privileges::User, userns: None, notice: None }
+        }
+        EngineMode::KeepId | EngineMode::SingleId => {
             Mapping { privileges: Privileges::User, userns: None, notice: None }
         }
         // Shifted ids never match the owner of a mounted file.
@@ -81,7 +84,9 @@ pub(super) fn decide(
         command: CommandForm::of(&request.command),
         entrypoint: entrypoint(args.entrypoint.as_deref(), image, notices),
         keep_env,
-        keep_groups: false,
+        keep_groups: matches!(engine.mode, EngineMode::KeepId | EngineMode::SingleId),
+        in_place: engine.mode == EngineMode::SingleId,
+        die_with_launcher: engine.kind == EngineKind::Native && !stdio.detach,
         hangup_grace_seconds: (!stdio.detach).then_some(HANGUP_GRACE_SECONDS),
     };
     Ok(Who { spec, user, userns })

@@ -1,0 +1,72 @@
+//! `image`: the images of the engine built in.
+
+use std::io::Write as _;
+
+use run_docker_core::error::Context as _;
+use run_docker_core::types::{ImageReference, MemorySize};
+use run_docker_core::{ExitStatus, Result};
+use run_docker_native::ImageSummary;
+
+use super::print;
+use crate::args::ImageCommand;
+use crate::context::Context;
+use crate::engines;
+use crate::report::Reporter;
+
+pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatus> {
+    let engine = engines::native(context)?;
+    match command {
+        ImageCommand::Import { file, tag, verbosity } => {
+            let reporter = Reporter::new(*verbosity);
+            let tag = tag.as_deref().map(str::parse::<ImageReference>).transpose()?;
+            let mut progress = reporter.progress();
+            let (id, names) = engine.import_image(&context.absolute(file), tag.as_ref(), &mut progress)?;
+            drop(progress);
+            if names.is_empty() {
+                reporter.notice("the image has no name: give --tag, or run it by its id");
+            }
+            let mut text = names.iter().fold(String::new(), |text, name| text + name + "\n");
+            if text.is_empty() {
+                text = format!("sha256:{id}\n");
+            }
+            print(text.as_bytes())
+        }
+        ImageCommand::List { json } => {
+            let images = engine.images()?;
+            let text = if *json {
+                serde_json::to_string_pretty(&images).context(|| "writing images as JSON".to_owned())? + "\n"
+            } else {
+                table(&images)
+            };
+            print(text.as_bytes())
+        }
+        ImageCommand::Remove { images } => {
+            for image in images {
+                engine.remove_image(&image.parse()?)?;
+            }
+            Ok(ExitStatus::SUCCESS)
+        }
+        ImageCommand::Prune => {
+            let freed = engine.prune_images()?;
+            // Worth knowing, and no data.
+            let _ = writeln!(std::io::stderr(), "run-docker: {} freed", MemorySize(freed));
+            Ok(ExitStatus::SUCCESS)
+        }
+    }
+}
+
+fn table(images: &[ImageSummary]) -> String {
+    let mut rows = vec![["NAME".to_owned(), "ID".to_owned(), "SIZE".to_owned(), "STORE".to_owned()]];
+    for image in images {
+        let id = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let size = MemorySize(image.size).to_string();
+        let store = if image.shared { "machine" } else { "own" }.to_owned();
+        let names = if image.names.is_empty() { vec!["-".to_owned()] } else { image.names.clone() };
+        rows.extend(names.into_iter().map(|name| [name, id.clone(), size.clone(), store.clone()]));
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    rows.iter().fold(String::new(), |text, [name, id, size, store]| {
+        text + &format!("{name:0$}  {id:1$}  {size:2$}  {store}\n", widths[0], widths[1], widths[2])
+    })
+}

@@ -1,0 +1,12 @@
+//! The engine built in, as its users meet it: the launcher, real namespaces,
+//! real mounts, a busybox image made on the spot. As root, as a plain user with
+//! granted ids, and as one without.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
+mod archives;
+mod background;
+mod leftovers;
+mod places;
+mod runs;
+mod support;

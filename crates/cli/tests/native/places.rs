@@ -1,0 +1,87 @@
+//! Mounts, and what an image's links can do to them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use run_docker_testkit::output;
+use tar::EntryType;
+
+use crate::support::{EVERYBODY, IMAGE, Place, Who, busybox, can_run, directory, entry, told};
+
+#[test]
+fn mounts_are_as_asked() {
+    if !can_run() {
+        return;
+    }
+    for who in EVERYBODY {
+        let place = Place::new(who);
+        let (a, b) = (directory(&place, "a"), directory(&place, "b"));
+        let flags = format!("-v {}:/data/deep:ro -v {}:/data/deep/file -v {}:/data -w /new/place --tmpfs /scratch:size=1m", a.display(), a.join("file").display(), b.display());
+        let script = "cat /data/deep/file; echo; pwd; echo x 2>/dev/null >/data/deep/new || echo read-only; \
+                      touch /data/made; touch /scratch/x && echo scratch; cat /data/file";
+        let text = place.inside(&["--docker-args", &flags], script);
+        assert_eq!(text, "a\n/new/place\nread-only\nscratch\nb", "{who:?}");
+        assert!(b.join("made").exists());
+        assert_eq!(place.left_over(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn an_images_links_lead_nowhere_else() {
+    if !can_run() {
+        return;
+    }
+    for who in EVERYBODY {
+        let place = Place::empty(who);
+        let outside = place.sandbox.path("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::set_permissions(&outside, PermissionsExt::from_mode(0o777)).unwrap();
+        let archive = place.sandbox.path("links.tar");
+        let up = format!("../../../../../../../..{}", outside.display());
+        fs::write(&archive, busybox(|tar| {
+            entry(tar, EntryType::Symlink, "data", 0o777, outside.to_str().unwrap(), b"");
+            entry(tar, EntryType::Symlink, "climb", 0o777, &up, b"");
+        })).unwrap();
+        place.ok(&["image", "import", "--tag", IMAGE, archive.to_str().unwrap()]);
+        let a = directory(&place, "a");
+        // A link that leads to nothing inside is an error; one whose target was
+        // made inside is followed there, never to the host.
+        for target in ["/data/x", "/climb/x"] {
+            let flags = format!("-v {}:{target}", a.display());
+            let mut command = place.run(&["--docker-args", &flags], &["cat", &format!("{target}/file")]);
+            let output = output(&mut command);
+            assert!(output.status.code() == Some(125) || output.stdout == b"a", "{who:?} {}", told(&command, &output));
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{who:?} {target}");
+        }
+        let inside = format!("-v {0}:{1} -v {0}:/data/x", a.display(), outside.display());
+        let text = place.inside(&["--docker-args", &inside], &format!("cat {}/x/file", outside.display()));
+        assert_eq!(text, "a", "{who:?}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_root_can_be_read_only() {
+    if !can_run() {
+        return;
+    }
+    for who in EVERYBODY {
+        let place = Place::new(who);
+        let text = place.inside(&["--docker-args", "--read-only"], "echo x 2>/dev/null >/tmp/x || echo refused; touch /exp/x && echo exp; touch ~/x 2>/dev/null && echo home || true");
+        let home = if who == Who::Root { "" } else { "home\n" };
+        assert_eq!(text, format!("refused\nexp\n{home}"), "{who:?}");
+    }
+}
+
+#[test]
+fn there_can_be_no_network() {
+    if !can_run() {
+        return;
+    }
+    for who in EVERYBODY {
+        let place = Place::new(who);
+        assert_eq!(place.inside(&["--network", "none"], "ls /sys/class/net"), "lo\n", "{who:?}");
+        let own = fs::read_dir("/sys/class/net").unwrap().count();
+        assert_eq!(place.inside(&[], "ls /sys/class/net").lines().count(), own, "{who:?}");
+    }
+}

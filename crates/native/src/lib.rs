@@ -1,0 +1,241 @@
+//! The engine built in: a plan carried out by direct system calls, as a child
+//! of the user's own shell, with no daemon and no root needed.
+//!
+//! ```text
+//! launcher ── keeper                    removes what is left, whatever happens
+//!     └────── the container's PID 1     clone → steps (executor) → run-docker-init
+//! ```
+//! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
+//! them out in the new process, [`run`] holds the launcher's side.
+
+mod bundle;
+mod cgroup;
+mod control;
+mod executor;
+mod gpus;
+mod idmap;
+mod layers;
+mod mounts;
+mod namespaces;
+mod prepare;
+mod refuse;
+mod run;
+mod security;
+mod setup;
+mod signals;
+mod store;
+mod terminal;
+mod trees;
+
+use std::path::{Path, PathBuf};
+
+use run_docker_core::error::Context as _;
+use run_docker_core::types::ImageReference;
+use run_docker_core::{
+    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, EngineMode, Error, ExecRequest, ExitStatus,
+    ImageFacts, LogsRequest, Progress, Result, RunPlan,
+};
+
+use crate::idmap::IdMap;
+use crate::store::{HeldImage, ImportSource, Store};
+
+pub use store::ImageSummary;
+
+/// What the engine is told of the process and its user.
+#[derive(Clone, Debug)]
+pub struct NativeOptions {
+    /// The user's store.
+    pub store: PathBuf,
+    /// Login name, for subuid(5).
+    pub name: String,
+    /// Effective group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The static init.
+    pub init: &'static [u8],
+    /// Its SHA-256, hex.
+    pub init_digest: String,
+    /// Docker's socket, from which images may be taken.
+    pub docker_socket: Option<PathBuf>,
+}
+
+/// Where the caller's store is: `RUN_DOCKER_STORE`, root's the machine's, a
+/// user's in their data directory (XDG base directory specification).
+pub fn default_store(asked: Option<&Path>, data_home: Option<&Path>) -> Option<PathBuf> {
+    if let Some(asked) = asked {
+        return Some(asked.to_owned());
+    }
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from(store::MACHINE_STORE));
+    }
+    data_home.map(Path::to_owned)
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Native {
+    options: NativeOptions,
+    own: Store,
+    machine: Option<Store>,
+    map: IdMap,
+}
+
+impl Native {
+    /// Opens the stores and looks how the user's ids stand.
+    ///
+    /// # Errors
+    /// The store cannot be made, or is somebody else's.
+    pub fn open(options: NativeOptions) -> Result<Self> {
+        let own = Store::own(&options.store)?;
+        let uid = rustix::process::geteuid().as_raw();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let mappers = ["newuidmap", "newgidmap"].iter().all(|program| namespaces::mapper(program).is_some());
+        let (subuid, subgid) =
+            if mappers { (read("/etc/subuid"), read("/etc/subgid")) } else { (String::new(), String::new()) };
+        let map = IdMap::decide(uid, options.gid, &options.groups, &options.name, &subuid, &subgid);
+        let machine = (own.path("") != Path::new(store::MACHINE_STORE)).then(Store::machine).flatten();
+        Ok(Self { options, own, machine, map })
+    }
+
+    /// Imports an archive, a layout or a root file system; the id and the names
+    /// that point at it.
+    ///
+    /// # Errors
+    /// It is damaged or hostile, or the disk is full; nothing is changed then.
+    pub fn import_image(
+        &self,
+        file: &Path,
+        tag: Option<&ImageReference>,
+        progress: &mut dyn Progress,
+    ) -> Result<(String, Vec<String>)> {
+        let imported = store::import(&self.own, &ImportSource::File(file), tag, &self.map, progress)?;
+        imported.ok_or_else(|| Error::failure(format!("there is no image in {}", file.display())))
+    }
+
+    /// Takes an image from the machine's Docker Engine; false when it does not
+    /// have it or does not answer.
+    ///
+    /// # Errors
+    /// It has it and fails, or the store cannot take it.
+    pub fn take_from_docker(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+        let Some(socket) = &self.options.docker_socket else { return Ok(false) };
+        Ok(store::import(&self.own, &ImportSource::Docker(socket), Some(image), &self.map, progress)?.is_some())
+    }
+
+    /// Every image, the user's own first.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        let mut images = self.own.list()?;
+        if let Some(machine) = &self.machine {
+            images.extend(machine.list()?);
+        }
+        Ok(images)
+    }
+
+    /// Removes a name, and its image with the last one.
+    ///
+    /// # Errors
+    /// There is none, or it is in use.
+    pub fn remove_image(&self, image: &ImageReference) -> Result<()> {
+        self.own.remove(image, &self.map)
+    }
+
+    /// Removes what no name leads to; bytes that came free.
+    ///
+    /// # Errors
+    /// The store cannot be changed.
+    pub fn prune_images(&self) -> Result<u64> {
+        self.own.prune(&self.map)
+    }
+
+    fn hold(&self, image: &ImageReference) -> Result<Option<HeldImage>> {
+        if let Some(held) = self.own.hold(image)? {
+            return Ok(Some(held));
+        }
+        self.machine.as_ref().map_or(Ok(None), |machine| machine.hold(image))
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.own.path("run")
+    }
+}
+
+impl Engine for Native {
+    fn facts(&self) -> Result<EngineFacts> {
+        Ok(EngineFacts {
+            kind: EngineKind::Native,
+            mode: match self.map {
+                IdMap::Host => EngineMode::Rootful,
+                IdMap::Ranges { .. } => EngineMode::KeepId,
+                IdMap::Single { .. } => EngineMode::SingleId,
+            },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            endpoint: self.own.path("").to_string_lossy().into_owned(),
+            cdi: gpus::has_cdi(),
+            runtimes: Vec::new(),
+            security_options: Vec::new(),
+        })
+    }
+
+    fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
+        Ok(self.hold(image)?.map(|held| held.record.facts))
+    }
+
+    fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
+        refuse::check(plan, &self.map)?;
+        if plan.stdio.detach { control::run_detached(self, plan) } else { run::run(self, plan, &mut |_| {}) }
+    }
+
+    fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>> {
+        Ok(control::containers(&self.runs(), all))
+    }
+
+    fn exec(&self, request: &ExecRequest) -> Result<ExitStatus> {
+        control::exec(&self.runs(), request)
+    }
+
+    fn attach(&self, container: &str, _stdin: bool) -> Result<ExitStatus> {
+        Err(Error::failure(format!("attaching to {container}: the native engine cannot do that yet"))
+            .with_hint(format!("a second shell in it: run-docker exec {container}")))
+    }
+
+    fn logs(&self, request: &LogsRequest) -> Result<()> {
+        control::logs(&self.runs(), request)
+    }
+
+    fn stop(&self, container: &str, grace_seconds: u32) -> Result<()> {
+        control::stop(&self.runs(), container, grace_seconds)
+    }
+
+    fn remove(&self, container: &str, force: bool) -> Result<()> {
+        control::remove(&self.runs(), container, force)
+    }
+
+    fn build(&self, request: &BuildRequest, _progress: &mut dyn Progress) -> Result<()> {
+        Err(Error::failure(format!("building {}: the native engine cannot build images yet", request.tag))
+            .with_hint("build it on Docker (run-docker build) and try again: it is taken from there")
+            .with_hint("or import an archive: run-docker image import FILE --tag NAME:TAG"))
+    }
+
+    fn pull(&self, image: &ImageReference, _connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {
+        if self.take_from_docker(image, progress)? {
+            return Ok(());
+        }
+        Err(Error::failure(format!("there is no image {image} in the native engine's store"))
+            .with_hint("import it: docker save NAME:TAG -o FILE on a machine that has it, then run-docker image import FILE")
+            .with_hint("run-docker image list shows what is there"))
+    }
+
+    fn import(
+        &self,
+        archive: &Path,
+        tag: &ImageReference,
+        _labels: &[(String, String)],
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        self.import_image(archive, Some(tag), progress).map(|_| ()).context(|| format!("importing {}", archive.display()))
+    }
+}

@@ -1,0 +1,264 @@
+//! Processes in namespaces: cloning the container's first process, writing the
+//! id maps of a user namespace, and working on files as its root.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use run_docker_core::error::Context as _;
+use run_docker_core::{Error, Result};
+use rustix::process::Pid;
+
+use crate::idmap::{IdMap, IdMapping};
+
+/// What a system says whose administrator switched user namespaces off, and
+/// how that is mended.
+pub(crate) fn user_namespace_hint() -> String {
+    let set = |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    if set("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return "this system's AppArmor keeps users from namespaces of their own; an administrator allows them: \
+                sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+            .to_owned();
+    }
+    if set("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return "an administrator allows user namespaces: sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
+    }
+    if set("/proc/sys/user/max_user_namespaces", "0") {
+        return "an administrator allows user namespaces: sysctl -w user.max_user_namespaces=15000".to_owned();
+    }
+    "user namespaces must be allowed to you: unshare --user true tells".to_owned()
+}
+
+/// Which side of a fork this is.
+pub(crate) enum Side {
+    /// The new process.
+    Child,
+    /// The caller: the child's pid and a descriptor of it.
+    Parent {
+        /// Pid as the caller sees it.
+        pid: Pid,
+        /// pidfd of the child, close-on-exec.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Starts a child in new namespaces (`CLONE_NEW*`), without the handlers of the
+/// C library.
+///
+/// # Safety
+/// The child must call nothing that allocates or takes a lock: another thread
+/// may have held one at this moment.
+#[allow(unsafe_code, reason = "there is no safe clone(2)")]
+pub(crate) unsafe fn clone_into(flags: libc::c_int) -> rustix::io::Result<Side> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = i64::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: no CLONE_VM: the child has a copy of everything. The stack stays
+    // the caller's (null), `pidfd` is written once, in the parent, before this
+    // returns. Neither of the last two arguments is used with these flags.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    match pid {
+        0 => Ok(Side::Child),
+        pid if pid > 0 => {
+            // SAFETY: the kernel just made this descriptor and nobody else knows it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+            Ok(Side::Parent { pid, pidfd })
+        }
+        _ => Err(last_errno()),
+    }
+}
+
+/// A child by fork(3), whose handlers make the allocator usable in it.
+#[allow(unsafe_code, reason = "there is no safe fork(3)")]
+pub(crate) fn fork() -> rustix::io::Result<Option<Pid>> {
+    // SAFETY: the child goes on with this thread alone. The callers' children
+    // use memory (glibc's fork keeps malloc whole) and system calls, take none
+    // of the standard streams' locks, and end by `exit_now`.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Pid::from_raw(pid)),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Ends this process without running anything that was meant for the parent.
+#[allow(unsafe_code, reason = "std::process::exit runs the parent's exit handlers")]
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// The error of the last system call made through the C library.
+pub(crate) fn last_errno() -> rustix::io::Errno {
+    let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    rustix::io::Errno::from_raw_os_error(code)
+}
+
+/// Writes the maps of the user namespace that `pid` is in.
+pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
+    let pid = pid.as_raw_nonzero();
+    match map {
+        IdMap::Host => Ok(()),
+        IdMap::Ranges { uids, gids } => {
+            run_mapper("newuidmap", &pid.to_string(), uids)?;
+            run_mapper("newgidmap", &pid.to_string(), gids)
+        }
+        IdMap::Single { uid, gid } => {
+            let write = |file: &str, text: String| {
+                let path = format!("/proc/{pid}/{file}");
+                std::fs::write(&path, text).context(|| format!("writing {path}")).map_err(|e| e.with_hint(user_namespace_hint()))
+            };
+            // Without it a user could leave a group that is denied something.
+            write("setgroups", "deny".to_owned())?;
+            write("uid_map", format!("{uid} {uid} 1"))?;
+            write("gid_map", format!("{gid} {gid} 1"))
+        }
+    }
+}
+
+/// newuidmap(1) and newgidmap(1) hold the right to map granted ids.
+fn run_mapper(program: &str, pid: &str, map: &[IdMapping]) -> Result<()> {
+    let path = mapper(program).ok_or_else(|| {
+        Error::failure(format!("{program} is not installed")).with_hint("install it: apt-get install uidmap")
+    })?;
+    let mut command = Command::new(path);
+    command.arg(pid).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    for line in map {
+        command.args([line.container_id, line.host_id, line.size].map(|n| n.to_string()));
+    }
+    let output = command.output().context(|| format!("starting {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::failure(format!("{program} refused the ids of /etc/subuid and /etc/subgid"))
+        .with_source(said)
+        .with_hint("an administrator grants them: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"))
+}
+
+/// Where a program of the uidmap package is. Not by PATH: it decides about ids.
+pub(crate) fn mapper(program: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(|dir| PathBuf::from(dir).join(program)).find(|p| p.is_file())
+}
+
+/// Does `work` as root of a user namespace with this map, in a process of its
+/// own, and hands its text back. Without ranges it is done right here.
+pub(crate) fn as_root_inside(map: &IdMap, work: impl FnOnce() -> Result<String>) -> Result<String> {
+    if !matches!(map, IdMap::Ranges { .. }) {
+        return work();
+    }
+    let what = || "starting a helper in a user namespace".to_owned();
+    let (mut ready_in, ready_out) = std::io::pipe().context(what)?;
+    let (go_in, mut go_out) = std::io::pipe().context(what)?;
+    let (mut answer_in, answer_out) = std::io::pipe().context(what)?;
+    let Some(child) = fork().context(what)? else {
+        drop((ready_in, go_out, answer_in));
+        exit_now(helper(work, ready_out, go_in, answer_out));
+    };
+    drop((ready_out, go_in, answer_out));
+    let mut ready = [0];
+    let mapped = match ready_in.read_exact(&mut ready) {
+        Ok(()) => write_maps(map, child),
+        Err(_) => Err(Error::failure("making a user namespace").with_hint(user_namespace_hint())),
+    };
+    if mapped.is_ok() {
+        // A child that is gone tells by its missing answer.
+        let _ = go_out.write_all(b"g");
+    }
+    drop(go_out);
+    let mut answer = String::new();
+    let read = answer_in.read_to_string(&mut answer);
+    let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+    mapped?;
+    read.context(what)?;
+    ended.context(what)?;
+    match answer.split_at_checked(1) {
+        Some(("+", text)) => Ok(text.to_owned()),
+        Some(("-", text)) => Err(unpack_error(text)),
+        _ => Err(Error::failure("the helper in the user namespace ended early")),
+    }
+}
+
+fn helper(
+    work: impl FnOnce() -> Result<String>,
+    mut ready: std::io::PipeWriter,
+    mut go: std::io::PipeReader,
+    mut answer: std::io::PipeWriter,
+) -> i32 {
+    // The user's Ctrl-C ends the parent; this one ends with it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if unshare_user().is_err() || ready.write_all(b"r").is_err() {
+        return 1;
+    }
+    let mut byte = [0];
+    if go.read_exact(&mut byte).is_err() || become_root_inside().is_err() {
+        return 1;
+    }
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let text = match work() {
+        Ok(text) => format!("+{text}"),
+        Err(error) => format!("-{}", pack_error(&error)),
+    };
+    i32::from(answer.write_all(text.as_bytes()).is_err())
+}
+
+/// An error as lines: message, causes, hints.
+pub(crate) fn pack_error(error: &Error) -> String {
+    serde_json::to_string(&(error.to_string(), error.causes(), error.hints())).unwrap_or_default()
+}
+
+pub(crate) fn unpack_error(text: &str) -> Error {
+    let (message, causes, hints): (String, Vec<String>, Vec<String>) =
+        serde_json::from_str(text).unwrap_or_else(|_| (text.to_owned(), Vec::new(), Vec::new()));
+    let mut error = Error::failure(message);
+    if !causes.is_empty() {
+        error = error.with_source(causes.join(": "));
+    }
+    hints.into_iter().fold(error, Error::with_hint)
+}
+
+#[allow(unsafe_code, reason = "rustix calls every unshare unsafe, because of CLONE_FILES")]
+fn unshare_user() -> rustix::io::Result<()> {
+    // SAFETY: a user namespace changes no memory and no descriptor.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }
+}
+
+fn become_root_inside() -> rustix::io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+}
+
+/// Joins the user namespace behind a descriptor as its root. The caller must
+/// be its owner and single-threaded.
+pub(crate) fn join_as_root(namespace: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::thread::move_into_link_name_space(
+        std::os::fd::AsFd::as_fd(namespace),
+        Some(rustix::thread::LinkNameSpaceType::User),
+    )?;
+    become_root_inside()
+}
+
+/// Closes every descriptor but these; the list must be sorted.
+pub(crate) fn close_all_but(keep: &[&dyn AsRawFd]) {
+    let mut keep: Vec<libc::c_uint> =
+        keep.iter().filter_map(|fd| libc::c_uint::try_from(fd.as_raw_fd()).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1, 0);
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, libc::c_uint::MAX, 0);
+}
+
+/// close_range(2); `flags` may be CLOSE_RANGE_CLOEXEC.
+#[allow(unsafe_code, reason = "there is no safe close_range(2)")]
+pub(crate) fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> bool {
+    // SAFETY: the callers are children about to exec, or that own only the
+    // descriptors they keep; no object that owns one of the others is used again.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) == 0 }
+}

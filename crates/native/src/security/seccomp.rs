@@ -1,0 +1,281 @@
+//! The system calls of a container, as a program for seccomp(2).
+//!
+//! The profile is data: the default one of github.com/containers/common, which
+//! Podman, Buildah and CRI-O use (crates/native/data/seccomp.json). It is read
+//! and translated here: numbers that are always allowed become ranges, since
+//! the kernel asks the program at each call (and remembers such answers).
+
+use std::collections::BTreeMap;
+
+use run_docker_core::Result;
+use run_docker_core::error::Context as _;
+use serde::Deserialize;
+
+use super::capabilities;
+use super::syscalls::{COMMON, LEGACY};
+
+const PROFILE: &str = include_str!("../../data/seccomp.json");
+
+/// AUDIT_ARCH_* of this machine (linux/audit.h).
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// Architecture's name in the profile.
+#[cfg(target_arch = "x86_64")]
+const NAME: &str = "amd64";
+#[cfg(target_arch = "aarch64")]
+const NAME: &str = "arm64";
+
+/// Numbers from here on are the x32 ABI's; their calls would pass by the numbers.
+const X32: u32 = 0x4000_0000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Profile {
+    default_errno_ret: u32,
+    syscalls: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    names: Vec<String>,
+    action: String,
+    #[serde(default)]
+    errno_ret: Option<u32>,
+    #[serde(default)]
+    args: Vec<Argument>,
+    #[serde(default)]
+    includes: Condition,
+    #[serde(default)]
+    excludes: Condition,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Argument {
+    index: u32,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Condition {
+    caps: Vec<String>,
+    arches: Vec<String>,
+}
+
+impl Rule {
+    fn applies(&self, caps: u64) -> bool {
+        let has = |names: &[String]| names.iter().any(|name| capabilities::has(caps, name));
+        let arch_fits = self.includes.arches.is_empty() || self.includes.arches.iter().any(|a| a == NAME);
+        let caps_fit = self.includes.caps.is_empty() || has(&self.includes.caps);
+        arch_fits && caps_fit && !has(&self.excludes.caps) && !self.excludes.arches.iter().any(|a| a == NAME)
+    }
+
+    fn verdict(&self) -> u32 {
+        match self.action.as_str() {
+            "SCMP_ACT_ALLOW" => libc::SECCOMP_RET_ALLOW,
+            _ => refusal(self.errno_ret.unwrap_or(1)),
+        }
+    }
+}
+
+fn refusal(errno: u32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | (errno & 0xffff)
+}
+
+/// The program for a container whose root has these capabilities.
+///
+/// # Errors
+/// The profile inside this program is damaged.
+pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
+    let profile: Profile = serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
+    let numbers: BTreeMap<&str, u32> =
+        COMMON.iter().chain(LEGACY).filter_map(|(name, n)| Some((*name, u32::try_from(*n).ok()?))).collect();
+    // What each number meets, in the profile's order.
+    let mut rules: BTreeMap<u32, Vec<(&[Argument], u32)>> = BTreeMap::new();
+    for rule in profile.syscalls.iter().filter(|rule| rule.applies(caps)) {
+        for number in rule.names.iter().filter_map(|name| numbers.get(name.as_str())) {
+            rules.entry(*number).or_default().push((&rule.args, rule.verdict()));
+        }
+    }
+    Ok(assemble(&rules, refusal(profile.default_errno_ret)))
+}
+
+fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> Vec<libc::sock_filter> {
+    let mut code = vec![
+        load(4),
+        // Another architecture's numbers (32-bit programs) mean other calls.
+        jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
+        give(refusal(38)),
+        load(0),
+        jump(libc::BPF_JGE, X32, 0, 1),
+        give(refusal(38)),
+    ];
+    let free = |list: &[(&[Argument], u32)]| {
+        list.iter().find(|(args, _)| args.is_empty()).map(|(_, verdict)| *verdict)
+    };
+    let mut ranges: Vec<(u32, u32, u32)> = Vec::new();
+    for (number, list) in rules {
+        // A rule without conditions decides, unless a stricter one comes first.
+        let conditional = list.first().is_some_and(|(args, _)| !args.is_empty());
+        match (free(list), ranges.last_mut()) {
+            (Some(verdict), _) if conditional && verdict != list[0].1 => {}
+            (Some(verdict), Some((_, end, same))) if *end + 1 == *number && *same == verdict => *end = *number,
+            (Some(verdict), _) => ranges.push((*number, *number, verdict)),
+            (None, _) => {}
+        }
+    }
+    for (start, end, verdict) in &ranges {
+        code.push(jump(libc::BPF_JGE, *start, 0, 2));
+        code.push(jump(libc::BPF_JGT, *end, 1, 0));
+        code.push(give(*verdict));
+    }
+    let decided = |number: u32| ranges.iter().any(|(start, end, _)| (*start..=*end).contains(&number));
+    for (number, list) in rules.iter().filter(|(number, _)| !decided(**number)) {
+        let mut body = Vec::new();
+        for (args, verdict) in list {
+            body.extend(conditions(args, *verdict));
+        }
+        body.push(give(otherwise));
+        // The block is short: the profile has at most five rules for a call.
+        let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        code.push(jump(libc::BPF_JEQ, *number, 0, over));
+        code.extend(body);
+    }
+    code.push(give(otherwise));
+    code
+}
+
+/// All of `args`, then the verdict; else on to what follows.
+fn conditions(args: &[Argument], verdict: u32) -> Vec<libc::sock_filter> {
+    let mut tests: Vec<(bool, Vec<libc::sock_filter>)> = Vec::new();
+    for arg in args {
+        let low = load(16 + arg.index * 8);
+        let high = load(20 + arg.index * 8);
+        let (value, mask) = match arg.op.as_str() {
+            "SCMP_CMP_MASKED_EQ" => (arg.value_two, arg.value),
+            _ => (arg.value, u64::MAX),
+        };
+        let negated = arg.op == "SCMP_CMP_NE";
+        let half = |load, shift: u32| {
+            let part = |n: u64| u32::try_from((n >> shift) & 0xffff_ffff).unwrap_or(0);
+            let and = statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, part(mask));
+            // The jumps are filled in below.
+            vec![load, and, jump(libc::BPF_JEQ, part(value), 0, 0)]
+        };
+        tests.push((negated, [half(high, 32), half(low, 0)].concat()));
+    }
+    let total: usize = tests.iter().map(|(_, code)| code.len()).sum();
+    let mut out: Vec<libc::sock_filter> = Vec::new();
+    for (negated, code) in tests {
+        let end_of_test = out.len() + code.len();
+        for mut one in code {
+            let after = out.len() + 1;
+            if one.code & 0x07 == u16::try_from(libc::BPF_JMP).unwrap_or(0) {
+                // Where a difference leads: past the verdict, or (for `not
+                // equal`) to the next test, the condition being met.
+                let failed = u8::try_from(total + 1 - after).unwrap_or(0);
+                let next = u8::try_from(end_of_test - after).unwrap_or(0);
+                let last = after == end_of_test;
+                (one.jt, one.jf) = match (negated, last) {
+                    (false, _) => (0, failed),
+                    (true, false) => (0, next),
+                    (true, true) => (failed, 0),
+                };
+            }
+            out.push(one);
+        }
+    }
+    out.push(give(verdict));
+    // The number is looked at again by what follows.
+    out.push(load(0));
+    out
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).unwrap_or(0), jt: 0, jf: 0, k }
+}
+
+/// Loads 32 bits of `struct seccomp_data`.
+fn load(offset: u32) -> libc::sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn give(verdict: u32) -> libc::sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, verdict)
+}
+
+fn jump(test: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { jt, jf, ..statement(libc::BPF_JMP | test | libc::BPF_K, k) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the program answers, by the rules of classic BPF.
+    fn run(code: &[libc::sock_filter], number: libc::c_long, args: [u64; 6]) -> u32 {
+        let word = |offset: u32| -> u32 {
+            match offset {
+                0 => u32::try_from(number).unwrap(),
+                4 => ARCHITECTURE,
+                16.. => {
+                    let (i, high) = (((offset - 16) / 8) as usize, (offset - 16) % 8 == 4);
+                    u32::try_from((args[i] >> if high { 32 } else { 0 }) & 0xffff_ffff).unwrap()
+                }
+                _ => 0,
+            }
+        };
+        let (mut at, mut a) = (0usize, 0u32);
+        loop {
+            let i = code[at];
+            at += 1;
+            let yes = match u32::from(i.code) & 0xff {
+                0x20 => { a = word(i.k); continue }
+                0x54 => { a &= i.k; continue }
+                0x06 => return i.k,
+                0x15 => a == i.k,
+                0x25 => a > i.k,
+                0x35 => a >= i.k,
+                other => panic!("{other:#x}"),
+            };
+            at += usize::from(if yes { i.jt } else { i.jf });
+        }
+    }
+
+    #[test]
+    fn calls_meet_the_profile() {
+        let caps = capabilities::decide(false, &[], &[], true).unwrap();
+        let code = program(caps).unwrap();
+        assert!(code.len() < 1000, "{}", code.len());
+        let allow = libc::SECCOMP_RET_ALLOW;
+        let no = [0; 6];
+        for number in [libc::SYS_read, libc::SYS_openat, libc::SYS_execve, libc::SYS_setresuid, libc::SYS_clone, libc::SYS_capset] {
+            assert_eq!(run(&code, number, no), allow, "{number}");
+        }
+        for number in [libc::SYS_kexec_load, libc::SYS_bpf, libc::SYS_init_module, libc::SYS_open_by_handle_at, libc::SYS_acct, libc::SYS_settimeofday] {
+            assert_eq!(run(&code, number, no), refusal(1), "{number}");
+        }
+        assert_eq!(run(&code, 5000, no), refusal(38));
+        assert_eq!(run(&code, libc::c_long::from(X32), no), refusal(38));
+        for (persona, verdict) in [(0, allow), (8, allow), (0xffff_ffff, allow), (1, refusal(38)), (1 << 40, refusal(38))] {
+            assert_eq!(run(&code, libc::SYS_personality, [persona, 0, 0, 0, 0, 0]), verdict, "{persona:#x}");
+        }
+        // With CAP_AUDIT_WRITE a socket may be anything.
+        assert_eq!(run(&code, libc::SYS_socket, [16, 0, 9, 0, 0, 0]), allow);
+        let code = program(0).unwrap();
+        assert_eq!(run(&code, libc::SYS_socket, [16, 0, 9, 0, 0, 0]), refusal(22));
+        for args in [[16, 0, 0, 0, 0, 0], [2, 0, 9, 0, 0, 0], [2, 1, 0, 0, 0, 0]] {
+            assert_eq!(run(&code, libc::SYS_socket, args), allow, "{args:?}");
+        }
+        assert_eq!(run(&code, libc::SYS_chroot, no), refusal(1));
+        assert_eq!(run(&program(capabilities::ALL).unwrap(), libc::SYS_bpf, no), allow);
+    }
+}
