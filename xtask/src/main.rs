@@ -40,7 +40,16 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// On which engine
+        #[arg(long, default_value = "docker")]
+        engine: Engine,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    Docker,
+    Native,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,15 +64,16 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
         Task::Test { matrices } => test(matrices),
-        Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Matrix { which, only, engine } => matrix(which, only.as_deref(), engine),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>) -> bool {
+fn matrix(which: Which, only: Option<&str>, engine: Engine) -> bool {
+    let ground = matrix::Ground::new(&program(), engine);
     match which {
-        Which::Identity => matrix::identity(&program(), only),
-        Which::Exit => matrix::exit(&program(), only),
+        Which::Identity => matrix::identity(&ground, only),
+        Which::Exit => matrix::exit(&ground, only),
     }
 }
 
@@ -72,7 +82,9 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
-        && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
+        && (!matrices || [Engine::Docker, Engine::Native]
+            .iter()
+            .all(|engine| matrix(Which::Exit, None, *engine) && matrix(Which::Identity, None, *engine))))
 }
 
 /// The workspace's root directory.

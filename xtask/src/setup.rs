@@ -13,6 +13,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
+    ("pgrep", "procps"),
 ];
 
 /// Installs, and sees that an engine answers.

@@ -126,7 +126,9 @@ fn devices() -> Vec<String> {
     for dir in ["/dev", "/dev/dri", "/dev/nvidia-caps", "/dev/net", "/dev/snd"] {
         let Ok(entries) = std::fs::read_dir(dir) else { continue };
         for entry in entries.flatten() {
-            let device = entry.file_type().is_ok_and(|t| t.is_char_device() || t.is_block_device());
+            // Not by what the directory says: a node may be mounted on a file.
+            let kind = entry.metadata().map(|m| m.file_type());
+            let device = kind.is_ok_and(|t| t.is_char_device() || t.is_block_device());
             if device && entry.file_name() != "console" {
                 found.push(entry.path().to_string_lossy().into_owned());
             }
@@ -146,11 +148,14 @@ fn mounts() -> Value {
             let (root, target, options) = (*left.get(3)?, *left.get(4)?, *left.get(5)?);
             let masked = ["/proc/", "/sys/", "/dev/"].iter().any(|p| target.starts_with(p));
             let file_system = right.split(' ').next()?;
-            (!masked || target == "/dev/shm").then(|| {
+            // How an engine stores images and brings the init is its own business.
+            let own = target == "/.run-docker";
+            let kind = mount_kind(target, root, file_system);
+            ((!masked && !own) || target == "/dev/shm").then(|| {
                 json!({
                     "target": target,
-                    "type": file_system,
-                    "kind": mount_kind(target, root, file_system),
+                    "type": if kind == "image" { None } else { Some(file_system) },
+                    "kind": kind,
                     "read_only": options.split(',').any(|o| o == "ro"),
                 })
             })

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -35,6 +35,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) report: OwnedFd,
     /// The process dies with the launcher.
     pub(crate) die_with_parent: bool,
+    /// Sources are opened as mounts of their own.
+    pub(crate) detached: bool,
     /// The launcher's end of `go`.
     pub(crate) close: RawFd,
 }
@@ -90,6 +92,21 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// A mount of its own of a file or tree, taken before anything of ours is
+    /// mounted: were the project the home in which the store lies, the container
+    /// would otherwise see its own root below /exp. Before Linux 5.2, or where a
+    /// filter forbids it, the file alone.
+    fn open_source(&mut self, path: &CStr) -> Result<OwnedFd, Errno> {
+        if self.detached {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            match rustix::mount::open_tree(rustix::fs::CWD, path, flags) {
+                Err(Errno::NOSYS | Errno::PERM) => self.detached = false,
+                other => return other,
+            }
+        }
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    }
+
     fn carry_out(&mut self, step: &Step, root: &mut Option<OwnedFd>) -> Result<(), Errno> {
         match step {
             Step::Slave => {
@@ -97,7 +114,7 @@ impl Machine<'_> {
                 rustix::mount::mount_change(c"/", slave)
             }
             Step::Open { slot, path } => {
-                let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                let opened = self.open_source(path)?;
                 *self.slots.get_mut(*slot).ok_or(Errno::INVAL)? = Some(opened);
                 Ok(())
             }
@@ -150,8 +167,13 @@ impl Machine<'_> {
             Step::Bind { slot, target, read_only } => {
                 let Some(place) = resolve(root, target)? else { return Ok(()) };
                 let source = self.slots.get(*slot).and_then(Option::as_ref).ok_or(Errno::BADF)?;
-                let (from, to) = (FdPath::of(source.as_fd()), FdPath::of(place.as_fd()));
-                rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str())?;
+                if self.detached {
+                    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                    rustix::mount::move_mount(source, c"", &place, c"", flags)?;
+                } else {
+                    let (from, to) = (FdPath::of(source.as_fd()), FdPath::of(place.as_fd()));
+                    rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str())?;
+                }
                 if *read_only {
                     // Opened anew: the descriptor at hand is of what is covered.
                     make_read_only(open(root, &target.path, OFlags::PATH)?.as_fd())?;
@@ -378,6 +400,11 @@ fn terminal(socket: RawFd, console: bool) -> Result<(), Errno> {
     rustix::pty::unlockpt(&master)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags | OpenptFlags::CLOEXEC)?;
     rustix::process::ioctl_tiocsctty(&slave)?;
+    // Of the size of the user's, which is still standard input here; the
+    // launcher's first word on it may come after the command's first look.
+    if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
+        let _ = rustix::termios::tcsetwinsize(&slave, size);
+    }
     if console {
         let path = FdPath::of(slave.as_fd());
         rustix::mount::mount_bind(path.as_c_str(), c"/dev/console")?;

@@ -335,6 +335,7 @@ fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>) -> Result<
         go: go_in.into(),
         report: report_out.into(),
         die_with_parent: start.die_with_parent,
+        detached: true,
         // A pipe's end that the child must not hold, or it would never see the other close.
         close: go_out.as_raw_fd(),
     };

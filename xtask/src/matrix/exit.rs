@@ -1,22 +1,22 @@
 //! Does the command's end come out as it was?
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use run_docker_testkit::{Flavor, Person, Sandbox, image, output};
+use run_docker_testkit::{Flavor, Person, output};
 
+use super::Ground;
 use crate::verdict::{Verdict, same};
 
 /// Runs every row.
-pub(crate) fn exit(program: &Path, only: Option<&str>) -> bool {
+pub(crate) fn exit(ground: &Ground, only: Option<&str>) -> bool {
     let mut verdict = Verdict::default();
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
-    let sandbox = Sandbox::of(Person::new(1001, "ann"));
-    let image = image(Flavor::Debian);
+    let sandbox = ground.sandbox(Person::new(1001, "ann"));
+    let image = ground.image(Flavor::Debian);
     let run = |command: &[&str]| {
-        let mut run = sandbox.command(program);
+        let mut run = ground.command(&sandbox);
         run.args(["--quiet", "--no-stdin", "--image", &image, "--network", "none", "", ""]).args(command);
         run
     };
@@ -47,17 +47,17 @@ pub(crate) fn exit(program: &Path, only: Option<&str>) -> bool {
             verdict.row(name, ends_with(&mut run(command), code));
         }
     }
-    let mut wrong = sandbox.command(program);
+    let mut wrong = ground.command(&sandbox);
     wrong.args(["--image", "no-such-image:1", "", "", "true"]);
     if wanted("125: no such image") {
         verdict.row("125: no such image", ends_with(&mut wrong, 125));
     }
-    let mut wrong = sandbox.command(program);
+    let mut wrong = ground.command(&sandbox);
     wrong.args(["--no-such-option", "", ""]);
     if wanted("64: wrong command line") {
         verdict.row("64: wrong command line", ends_with(&mut wrong, 64));
     }
-    verdict.end("matrix exit")
+    verdict.end(&ground.title("exit"))
 }
 
 fn ends_with(command: &mut Command, code: i32) -> Result<(), String> {

@@ -5,8 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use run_docker_testkit::{Flavor, Person, Sandbox, docker_gid, image, output};
+use run_docker_testkit::{Flavor, Person, docker_gid, output};
 
+use super::Ground;
 use crate::verdict::{Verdict, same};
 
 /// Asks everything inside; a line of dashes between answers.
@@ -18,14 +19,14 @@ python3 -c 'import getpass, os; print(getpass.getuser(), os.getuid())'; echo ---
 if [ -d /exp/shared ]; then touch /exp/shared/made && echo written; fi";
 
 /// Runs every row.
-pub(crate) fn identity(program: &Path, only: Option<&str>) -> bool {
+pub(crate) fn identity(ground: &Ground, only: Option<&str>) -> bool {
     let mut verdict = Verdict::default();
     for (name, flavor, person) in rows() {
         if only.is_none_or(|only| name.contains(only)) {
-            verdict.row(&name, ask(program, flavor, person));
+            verdict.row(&name, ask(ground, flavor, person));
         }
     }
-    verdict.end("matrix identity")
+    verdict.end(&ground.title("identity"))
 }
 
 fn rows() -> Vec<(String, Flavor, Person)> {
@@ -71,9 +72,9 @@ fn rows() -> Vec<(String, Flavor, Person)> {
     rows
 }
 
-fn ask(program: &Path, flavor: Flavor, mut person: Person) -> Result<(), String> {
+fn ask(ground: &Ground, flavor: Flavor, mut person: Person) -> Result<(), String> {
     person.groups.sort();
-    let sandbox = Sandbox::of(person.clone());
+    let sandbox = ground.sandbox(person.clone());
     let shared = person.groups.iter().map(|g| g.0).filter(|g| *g != docker_gid()).max();
     if let Some(gid) = shared {
         let dir = sandbox.project().join("shared");
@@ -81,8 +82,8 @@ fn ask(program: &Path, flavor: Flavor, mut person: Person) -> Result<(), String>
         chown(&dir, Some(0), Some(gid)).map_err(|e| e.to_string())?;
         std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o2770)).map_err(|e| e.to_string())?;
     }
-    let mut run = sandbox.command(program);
-    run.args(["--quiet", "--no-stdin", "--image", &image(flavor), "", "", QUESTIONS]);
+    let mut run = ground.command(&sandbox);
+    run.args(["--quiet", "--no-stdin", "--image", &ground.image(flavor), "", "", QUESTIONS]);
     let text = succeed(&mut run)?;
     let answers: Vec<&str> = text.split("---\n").map(str::trim_end).collect();
     let [id, user, whoami, passwd, groups, listed, python, written] = answers[..] else {

@@ -1,7 +1,9 @@
 //! One question asked of many combinations.
 
 mod exit;
+mod ground;
 mod identity;
 
 pub(crate) use exit::exit;
+pub(crate) use ground::Ground;
 pub(crate) use identity::identity;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use run_docker_core::error::Context as _;
-use run_docker_core::types::{ImageReference, MemorySize};
+use run_docker_core::types::ImageReference;
 use run_docker_core::{ExitStatus, Result};
 use run_docker_native::ImageSummary;
 
@@ -49,9 +49,19 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatu
         ImageCommand::Prune => {
             let freed = engine.prune_images()?;
             // Worth knowing, and no data.
-            let _ = writeln!(std::io::stderr(), "run-docker: {} freed", MemorySize(freed));
+            let _ = writeln!(std::io::stderr(), "run-docker: {} freed", human(freed));
             Ok(ExitStatus::SUCCESS)
         }
+    }
+}
+
+/// Three digits and a decimal unit, as the engines print sizes.
+fn human(bytes: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) if bytes < unit * 10 => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} B"),
     }
 }
 
@@ -59,7 +69,7 @@ fn table(images: &[ImageSummary]) -> String {
     let mut rows = vec![["NAME".to_owned(), "ID".to_owned(), "SIZE".to_owned(), "STORE".to_owned()]];
     for image in images {
         let id = image.id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
-        let size = MemorySize(image.size).to_string();
+        let size = human(image.size);
         let store = if image.shared { "machine" } else { "own" }.to_owned();
         let names = if image.names.is_empty() { vec!["-".to_owned()] } else { image.names.clone() };
         rows.extend(names.into_iter().map(|name| [name, id.clone(), size.clone(), store.clone()]));

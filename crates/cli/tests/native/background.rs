@@ -12,16 +12,16 @@ fn a_container_in_the_background() {
     for who in EVERYBODY {
         let place = Place::new(who);
         let name = "bg";
-        let id = place.ok(&["--quiet", "--detach", "--name", name, "--image", IMAGE, "", "", "echo hello; touch /marker; exec sleep 1000"]);
+        let id = place.ok(&["--quiet", "--detach", "--name", name, "--image", IMAGE, "", "", "echo hello; touch /tmp/marker; exec sleep 1000"]);
         assert_eq!(id.trim().len(), 12, "{who:?}: {id}");
         let list = place.ok(&["ps", "--json"]);
         assert!(list.contains(id.trim()) && list.contains("\"name\": \"bg\""), "{list}");
         until("the first line of the log", || place.ok(&["logs", name]) == "hello\n");
 
         // A second command: the same user, the same place, no more rights.
-        let seen = place.ok(&["exec", "--no-stdin", name, "sh", "-c", "id -u; pwd; ls /marker; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | awk '{print $2}'; tr '\\0' ' ' </proc/1/cmdline"]);
+        let seen = place.ok(&["exec", "--no-stdin", name, "sh", "-c", "id -u; pwd; ls /tmp/marker; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status | awk '{print $2}'; tr '\\0' ' ' </proc/1/cmdline"]);
         let caps = if who == Who::Root { "00000000a80425fb" } else { "0000000000000000" };
-        let head = format!("{}\n/exp\n/marker\n{caps}\n1\n2\n", place.uid);
+        let head = format!("{}\n/exp\n/tmp/marker\n{caps}\n1\n2\n", place.uid);
         assert!(seen.starts_with(&head) && seen.contains("/.run-docker/init"), "{who:?}: {seen}");
         let mut command = place.command(&["exec", "--no-stdin", name, "sh", "-c", "exit 5"]);
         assert_eq!(output(&mut command).status.code(), Some(5), "{who:?}");
