@@ -82,9 +82,11 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
-        && (!matrices || [Engine::Docker, Engine::Native]
-            .iter()
-            .all(|engine| matrix(Which::Exit, None, *engine) && matrix(Which::Identity, None, *engine))))
+        && (!matrices || [Engine::Docker, Engine::Native].into_iter().all(every_matrix))
+}
+
+fn every_matrix(engine: Engine) -> bool {
+    matrix(Which::Exit, None, engine) && matrix(Which::Identity, None, engine)
 }
 
 /// The workspace's root directory.

@@ -114,14 +114,14 @@ impl Bundle {
     }
 
     /// Starts the keeper, before anything exists that it would have to remove.
-    pub(crate) fn keep(&self, groups: Vec<PathBuf>, map: &IdMap, image: &File) -> Result<Keeper> {
+    pub(crate) fn keep(&self, groups: &[PathBuf], map: &IdMap, image: &File) -> Result<Keeper> {
         let what = || "starting the process that tidies up".to_owned();
         let (reader, writer) = std::io::pipe().context(what)?;
         match namespaces::fork().context(what)? {
             Some(pid) => Ok(Keeper { pid, pipe: Some(writer) }),
             None => {
                 drop(writer);
-                namespaces::exit_now(i32::from(watch(reader, self, &groups, map, image).is_err()));
+                namespaces::exit_now(i32::from(watch(reader, self, groups, map, image).is_err()));
             }
         }
     }

@@ -220,17 +220,19 @@ pub(crate) fn logs(runs: &Path, request: &LogsRequest) -> Result<()> {
         }
     }
     lines.iter().try_for_each(|line| out.write_all(line)).context(what)?;
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         let running = find(runs, &state.summary.id).is_ok_and(|(_, _, running)| running);
         let mut more = Vec::new();
         reader.read_to_end(&mut more).context(what)?;
         out.write_all(&more).and_then(|()| out.flush()).context(what)?;
         if !running {
-            break;
+            return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Ok(())
 }
 
 /// SIGTERM, and SIGKILL after the grace; nothing is left when this returns.

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
@@ -13,8 +14,9 @@ use run_docker_identity::Privileges;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::thread::CpuSet;
 
-use crate::bundle::{Bundle, State, register};
+use crate::bundle::{Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::executor::{Machine, REPORT_BYTES};
 use crate::idmap::IdMap;
@@ -23,6 +25,7 @@ use crate::namespaces::{self, Side};
 use crate::security::{capabilities, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::{self, Signals};
+use crate::store::HeldImage;
 use crate::terminal::{RawMode, Relay};
 use crate::{Native, gpus, prepare, refuse};
 
@@ -34,92 +37,21 @@ const DEVICE_RULES: [&str; 12] = [
 
 /// Carries a plan out to its end; `started` is told the container's id.
 pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
-    let held = engine.hold(&plan.image)?;
-    let image = held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
-    let name = free_name(engine, plan)?;
-    let bundle = Bundle::make(&engine.runs())?;
-    bundle.link_layers(&image.layers)?;
-    if plan.stdio.detach {
-        bundle.take_output()?;
-    }
-    let foreign = image.is_foreign && engine.map.is_rootless();
-    if foreign {
-        prepare::seed_upper(&image, &bundle.path.join("upper"))?;
-    }
-    let host_name = plan.hostname.clone().unwrap_or_else(host_name);
-    let files = prepare::small_files(&bundle.path, plan, &host_name)?;
-    let init = prepare::init_directory(&engine.own, &engine.options.init_digest, engine.options.init)?;
-    let gpu = gpus::grant(&plan.gpus)?;
-    let mut grants = gpu.files.clone();
-    grants.extend(plan.devices.iter().map(|text| device(text)));
-
-    let layout = Layout::detect();
-    let may_limit = !engine.map.is_rootless() || layout.v2.is_some();
-    let limits = Limits {
-        cpus: plan.cpus.as_ref(),
-        mems: plan.mems.as_ref(),
-        memory: plan.memory.map(|m| m.0),
-        devices: (!engine.map.is_rootless() && !plan.privileged).then(|| device_rules(&grants)),
-    };
-    let mut groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
-    let devices_guarded = groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
-    let capabilities =
-        capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, devices_guarded && !engine.map.is_rootless())?;
-    let unconfined = plan.privileged || plan.security_opt.iter().any(|o| o.starts_with("seccomp") && o.ends_with("unconfined"));
-    let env = prepare::environment(&image, plan, &host_name, &gpu.env);
-    let mut state = State {
-        summary: summary(plan, &name, &bundle.id),
-        pid: 0,
-        map: engine.map.clone(),
-        groups: groups.iter().map(|g| g.path.clone()).collect(),
-        env: env.clone(),
-        working_dir: plan.working_dir.clone(),
-        capabilities,
-        seccomp: !unconfined,
-        keep: !plan.remove,
-        exit: None,
-    };
-    bundle.record(&state)?;
+    let mut run = Run::prepare(engine, plan)?;
+    run.bundle.record(&run.state)?;
     let signals = Signals::arm()?;
-    let mut keeper = bundle.keep(state.groups.clone(), &engine.map, &image.lock)?;
-    if state.keep {
+    // From here on whatever is made has somebody to remove it.
+    let mut keeper = run.bundle.keep(&run.state.groups, &engine.map, &run.image.lock)?;
+    if run.state.keep {
         keeper.leave_record();
     }
-    make_groups(&mut groups, engine.map.is_rootless())?;
-    limits_not_held(&limits, &groups);
-
-    let scene = Scene {
-        plan,
-        map: &engine.map,
-        bundle: &bundle.path,
-        layers: image.layers.len(),
-        root_mode: prepare::root_mode(&image),
-        init: &init,
-        files: &files,
-        grants: &grants,
-        layout: &layout,
-        groups: &groups,
-    };
-    let (mut steps, slots) = mounts::steps(&scene)?;
-    let ours_and_theirs = terminal_sockets(plan.stdio.tty)?;
-    steps.extend(finish(plan, engine, &host_name, capabilities, unconfined, ours_and_theirs.as_ref().map(|(_, s)| s.as_raw_fd()))?);
-    steps.push(exec(plan, &env)?);
-
-    let how = Start {
-        steps: &steps,
-        slots,
-        flags: flags(plan, &engine.map),
-        die_with_parent: plan.init.die_with_launcher,
-    };
-    let mut child = start(&how, |child| {
-        keeper.container(child.pid);
-        admit(child, engine, &groups, &limits)
-    })?;
-    drop(image.lock);
-    state.pid = child.pid.as_raw_nonzero().get();
-    bundle.record(&state)?;
-    started(&bundle.id);
-    let status = match ours_and_theirs {
+    run.make_groups()?;
+    let sockets = terminal_sockets(plan.stdio.tty)?;
+    let mut child = run.start(sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()), &mut keeper)?;
+    run.state.pid = child.pid.as_raw_nonzero().get();
+    run.bundle.record(&run.state)?;
+    started(&run.bundle.id);
+    let status = match sockets {
         Some((ours, theirs)) => {
             drop(theirs);
             let relay = relay(&ours)?;
@@ -128,12 +60,197 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
         }
         None => child.watch(&signals, None),
     }?;
-    if state.keep {
-        state.exit = Some(status.0);
-        state.summary.state = "exited".to_owned();
-        bundle.record(&state)?;
+    if run.state.keep {
+        run.state.exit = Some(status.0);
+        "exited".clone_into(&mut run.state.summary.state);
+        run.bundle.record(&run.state)?;
     }
     Ok(status)
+}
+
+/// A run that is prepared on disk; nothing of it lives yet.
+struct Run<'a> {
+    engine: &'a Native,
+    plan: &'a RunPlan,
+    image: HeldImage,
+    bundle: Bundle,
+    host_name: String,
+    files: Vec<(PathBuf, &'static str)>,
+    init: PathBuf,
+    grants: Vec<Grant>,
+    layout: Layout,
+    limits: Limits<'a>,
+    groups: Vec<Group>,
+    state: State,
+}
+
+impl<'a> Run<'a> {
+    fn prepare(engine: &'a Native, plan: &'a RunPlan) -> Result<Self> {
+        let held = engine.hold(&plan.image)?;
+        let image = held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+        let name = free_name(engine, plan)?;
+        let bundle = Bundle::make(&engine.runs())?;
+        bundle.link_layers(&image.layers)?;
+        if plan.stdio.detach {
+            bundle.take_output()?;
+        }
+        if image.is_foreign && engine.map.is_rootless() {
+            prepare::seed_upper(&image, &bundle.path.join("upper"))?;
+        }
+        let host_name = plan.hostname.clone().unwrap_or_else(host_name);
+        let files = prepare::small_files(&bundle.path, plan, &host_name)?;
+        let init = prepare::init_directory(&engine.own, &engine.options.init_digest, engine.options.init)?;
+        let gpu = gpus::grant(&plan.gpus)?;
+        let mut grants = gpu.files;
+        grants.extend(plan.devices.iter().map(|text| device(text)));
+
+        let rootless = engine.map.is_rootless();
+        let layout = Layout::detect();
+        let limits = Limits {
+            cpus: plan.cpus.as_ref(),
+            mems: plan.mems.as_ref(),
+            memory: plan.memory.map(|m| m.0),
+            devices: (!rootless && !plan.privileged).then(|| device_rules(&grants)),
+        };
+        // On version 1 nobody but root has groups to give.
+        let may_limit = !rootless || layout.v2.is_some();
+        let groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
+        let guarded = !rootless && groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
+        let unconfined = |o: &String| o.starts_with("seccomp") && o.ends_with("unconfined");
+        let state = State {
+            summary: summary(plan, &name, &bundle.id),
+            pid: 0,
+            map: engine.map.clone(),
+            groups: groups.iter().map(|g| g.path.clone()).collect(),
+            env: prepare::environment(&image, plan, &host_name, &gpu.env),
+            working_dir: plan.working_dir.clone(),
+            capabilities: capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, guarded)?,
+            seccomp: !plan.privileged && !plan.security_opt.iter().any(unconfined),
+            keep: !plan.remove,
+            exit: None,
+        };
+        Ok(Self { engine, plan, image, bundle, host_name, files, init, grants, layout, limits, groups, state })
+    }
+
+    /// Makes the groups. Root's must succeed; a user's are given up where the
+    /// system delegated nothing, and CPUs held by affinity.
+    fn make_groups(&mut self) -> Result<()> {
+        let mut failure = None;
+        self.groups.retain(|group| match cgroup::make(group) {
+            Ok(()) => true,
+            Err(error) => {
+                failure.get_or_insert(error);
+                false
+            }
+        });
+        match failure {
+            Some(error) if !self.engine.map.is_rootless() => return Err(error),
+            _ => {}
+        }
+        if self.limits.memory.is_some() && !self.has_group("memory") {
+            // A closed standard error is no reason to stop.
+            let _ = writeln!(
+                std::io::stderr(),
+                "run-docker: memory is not limited: this system gives you no control group of your own"
+            );
+        }
+        Ok(())
+    }
+
+    fn has_group(&self, controller: &str) -> bool {
+        self.groups.iter().any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == controller))
+    }
+
+    /// Brings the container's first process to life.
+    fn start(&self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
+        let scene = Scene {
+            plan: self.plan,
+            map: &self.engine.map,
+            bundle: &self.bundle.path,
+            layers: self.image.layers.len(),
+            root_mode: prepare::root_mode(&self.image),
+            init: &self.init,
+            files: &self.files,
+            grants: &self.grants,
+            layout: &self.layout,
+            groups: &self.groups,
+        };
+        let (mut steps, slots) = mounts::steps(&scene)?;
+        steps.extend(self.finish(terminal)?);
+        let how = Start {
+            steps: &steps,
+            slots,
+            flags: flags(self.plan, &self.engine.map),
+            die_with_parent: self.plan.init.die_with_launcher,
+        };
+        start(&how, |child| {
+            keeper.container(child.pid);
+            self.admit(child)
+        })
+    }
+
+    /// What only the launcher can do for the new process.
+    fn admit(&self, child: &Child) -> Result<()> {
+        namespaces::write_maps(&self.engine.map, child.pid)?;
+        let pid = child.pid.as_raw_nonzero().get();
+        for group in &self.groups {
+            cgroup::enter(&group.path, pid)?;
+        }
+        let Some(cpus) = self.limits.cpus.filter(|_| !self.has_group("cpuset")) else { return Ok(()) };
+        let mut set = CpuSet::new();
+        cpus.iter().filter(|cpu| (*cpu as usize) < CpuSet::MAX_CPU).for_each(|cpu| set.set(cpu as usize));
+        rustix::thread::sched_setaffinity(Some(child.pid), &set)
+            .context(|| format!("restricting the container to the CPUs {cpus}"))
+    }
+
+    /// The steps between the tree and the init, and the init.
+    fn finish(&self, terminal: Option<i32>) -> Result<Vec<Step>> {
+        let plan = self.plan;
+        let mut steps = vec![Step::HostName(c_text(&self.host_name)?)];
+        for limit in &plan.ulimits {
+            let (name, resource) = refuse::resource(limit)?;
+            let number = |n: i64| u64::try_from(n).unwrap_or(libc::RLIM_INFINITY);
+            steps.push(Step::Limit { name, resource, soft: number(limit.soft), hard: number(limit.hard) });
+        }
+        steps.push(Step::WorkingDirectory(mounts::target(&plan.working_dir, Leaf::Directory)?));
+        if plan.read_only {
+            steps.push(Step::ReadOnlyRoot);
+        }
+        match terminal {
+            Some(socket) => steps.push(Step::Terminal { socket, console: true }),
+            None if !plan.stdio.stdin => steps.push(Step::NoInput),
+            None => {}
+        }
+        steps.extend(confinement(&self.state)?);
+        if let Some((uid, gid)) = refuse::user_ids(plan)? {
+            steps.push(Step::Ids { uid, gid });
+            if uid != 0 {
+                steps.push(Step::Capabilities { effective: 0 });
+            }
+        }
+        let asked = plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
+        if asked || matches!(self.engine.map, IdMap::Single { .. }) || plan.init.privileges == Privileges::Unchanged {
+            steps.push(Step::NoNewPrivileges);
+        }
+        let argv = [INIT_PATH].into_iter().chain(plan.command.iter().map(String::as_str));
+        let env = self.state.env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;
+        steps.push(Step::Exec { path: c_text(INIT_PATH)?, argv: argv.map(c_text).collect::<Result<_>>()?, env });
+        Ok(steps)
+    }
+}
+
+/// What every process of a container gives up: system calls while the filter
+/// can still be loaded by right, then capabilities.
+pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if state.seccomp {
+        steps.push(Step::Seccomp(seccomp::program(state.capabilities)?));
+    }
+    // Alone in a namespace nobody can be anybody else: nothing needs a right.
+    let set = if matches!(state.map, IdMap::Single { .. }) { 0 } else { state.capabilities };
+    steps.push(Step::Bounding { keep: set });
+    steps.push(Step::Capabilities { effective: set });
+    Ok(steps)
 }
 
 fn host_name() -> String {
@@ -193,34 +310,6 @@ fn device_rules(grants: &[Grant]) -> Vec<String> {
     rules
 }
 
-/// Makes the groups. Root's must succeed; a user's are given up where the
-/// system delegated nothing, and CPUs held by affinity.
-fn make_groups(groups: &mut Vec<Group>, is_rootless: bool) -> Result<()> {
-    let mut failure = None;
-    groups.retain(|group| match cgroup::make(group) {
-        Ok(()) => true,
-        Err(error) => {
-            failure.get_or_insert(error);
-            false
-        }
-    });
-    match failure {
-        Some(error) if !is_rootless => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// One line for a limit that nothing enforces.
-fn limits_not_held(limits: &Limits<'_>, groups: &[Group]) {
-    let has = |name: &str| groups.iter().any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == name));
-    if limits.memory.is_some() && !has("memory") {
-        let _ = writeln!(
-            std::io::stderr(),
-            "run-docker: memory is not limited: this system gives you no control group of your own"
-        );
-    }
-}
-
 /// A pair of sockets for the terminal's other end, where there is a terminal.
 pub(crate) fn terminal_sockets(tty: bool) -> Result<Option<(OwnedFd, OwnedFd)>> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -229,57 +318,6 @@ pub(crate) fn terminal_sockets(tty: bool) -> Result<Option<(OwnedFd, OwnedFd)>> 
     }
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     pair.map(Some).context(|| "making a socket for the terminal".to_owned())
-}
-
-/// The steps between the tree and the init.
-fn finish(
-    plan: &RunPlan,
-    engine: &Native,
-    host_name: &str,
-    capabilities: u64,
-    unconfined: bool,
-    terminal: Option<i32>,
-) -> Result<Vec<Step>> {
-    let mut steps = vec![Step::HostName(c_text(host_name)?)];
-    for limit in &plan.ulimits {
-        let (name, resource) = refuse::resource(limit)?;
-        let number = |n: i64| u64::try_from(n).unwrap_or(libc::RLIM_INFINITY);
-        steps.push(Step::Limit { name, resource, soft: number(limit.soft), hard: number(limit.hard) });
-    }
-    steps.push(Step::WorkingDirectory(mounts::target(&plan.working_dir, Leaf::Directory)?));
-    if plan.read_only {
-        steps.push(Step::ReadOnlyRoot);
-    }
-    match terminal {
-        Some(socket) => steps.push(Step::Terminal { socket, console: true }),
-        None if !plan.stdio.stdin => steps.push(Step::NoInput),
-        None => {}
-    }
-    let single = matches!(engine.map, IdMap::Single { .. });
-    let no_new_privileges =
-        plan.init.privileges != Privileges::Root || plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
-    // While the filter can still be loaded by right.
-    if !unconfined {
-        steps.push(Step::Seccomp(seccomp::program(capabilities)?));
-    }
-    // Alone in a namespace nobody can be anybody else: nothing needs a right.
-    let set = if single { 0 } else { capabilities };
-    let ids = refuse::user_ids(plan)?;
-    steps.push(Step::Bounding { keep: set });
-    if let Some((uid, gid)) = ids {
-        steps.push(Step::Ids { uid, gid });
-    }
-    steps.push(Step::Capabilities { effective: if ids.is_some_and(|(uid, _)| uid != 0) { 0 } else { set } });
-    if no_new_privileges && (single || ids.is_some()) {
-        steps.push(Step::NoNewPrivileges);
-    }
-    Ok(steps)
-}
-
-fn exec(plan: &RunPlan, env: &[String]) -> Result<Step> {
-    let argv = [INIT_PATH].into_iter().chain(plan.command.iter().map(String::as_str)).map(c_text).collect::<Result<_>>()?;
-    let env = env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;
-    Ok(Step::Exec { path: c_text(INIT_PATH)?, argv, env })
 }
 
 fn flags(plan: &RunPlan, map: &IdMap) -> libc::c_int {
@@ -371,23 +409,6 @@ fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>) -> Result<
     Err(failed_step(steps, &report))
 }
 
-/// What only the launcher can do for the new process.
-fn admit(child: &Child, engine: &Native, groups: &[Group], limits: &Limits<'_>) -> Result<()> {
-    namespaces::write_maps(&engine.map, child.pid)?;
-    let pid = child.pid.as_raw_nonzero().get();
-    for group in groups {
-        cgroup::enter(&group.path, pid)?;
-    }
-    let held = groups.iter().any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == "cpuset"));
-    if let Some(cpus) = limits.cpus.filter(|_| !held) {
-        let mut set = rustix::thread::CpuSet::new();
-        cpus.iter().filter(|cpu| (*cpu as usize) < rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| set.set(cpu as usize));
-        rustix::thread::sched_setaffinity(Some(child.pid), &set)
-            .context(|| format!("restricting the container to the CPUs {cpus}"))?;
-    }
-    Ok(())
-}
-
 fn failed_step(steps: &[Step], report: &[u8]) -> Error {
     let word = |at: usize| report.get(at..at + 4).and_then(|b| b.try_into().ok());
     let (Some(number), Some(code)) = (word(0).map(u32::from_le_bytes), word(REPORT_BYTES - 4).map(i32::from_le_bytes)) else {
@@ -471,16 +492,3 @@ fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
     });
     received.ok_or_else(|| Error::failure(what()))
 }
-
-/// Kept for `exec`: what a later process in the container must give up as well.
-pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    if state.seccomp {
-        steps.push(Step::Seccomp(seccomp::program(state.capabilities)?));
-    }
-    let set = if matches!(state.map, IdMap::Single { .. }) { 0 } else { state.capabilities };
-    steps.push(Step::Bounding { keep: set });
-    steps.push(Step::Capabilities { effective: set });
-    Ok(steps)
-}
-

@@ -100,21 +100,16 @@ fn signals_reach_the_command() {
     for who in EVERYBODY {
         let place = Place::new(who);
         for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
-            let mut child = place.run(&[], &["sh", "-c", "touch /exp/up; exec sleep 100"]).stdout(Stdio::null()).spawn().unwrap();
-            let up = place.sandbox.project().join("up");
-            until("the start", || up.exists());
-            fs::remove_file(&up).unwrap();
-            // The shell may not have become sleep yet; both take the signal.
-            assert!(Command::new("kill").arg(format!("-{signal}")).arg(launcher_of(child.id())).status().unwrap().success());
+            let marker = format!("6{}{}", std::process::id(), place.uid);
+            let mut child = place.run(&[], &["sleep", &marker]).stdout(Stdio::null()).spawn().unwrap();
+            // Exactly these words: the command itself, not one that names it.
+            let own = format!("sleep {marker}");
+            until("the start", || !output(Command::new("pgrep").args(["-f", "-x", &own])).stdout.is_empty());
+            assert!(Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap().success());
             assert_eq!(child.wait().unwrap().code(), Some(code), "{who:?} {signal}");
             assert_eq!(place.left_over(), [] as [String; 0]);
         }
     }
-}
-
-/// The child is setpriv's (or the shell's) process, which becomes the launcher.
-fn launcher_of(pid: u32) -> String {
-    pid.to_string()
 }
 
 #[test]

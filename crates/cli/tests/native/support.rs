@@ -34,7 +34,6 @@ pub(crate) const GROUP: u32 = 4321;
 /// Somebody with a home, a project and a store of their own.
 pub(crate) struct Place {
     pub(crate) sandbox: Sandbox,
-    pub(crate) who: Who,
     pub(crate) uid: u32,
 }
 
@@ -75,7 +74,7 @@ impl Place {
             Who::Granted => Sandbox::of_granted(person),
             _ => Sandbox::of(person),
         };
-        Self { sandbox, who, uid }
+        Self { sandbox, uid }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -113,6 +112,15 @@ impl Place {
     /// Hands a file or directory to the person.
     pub(crate) fn give(&self, path: &Path) {
         chown(path, Some(self.uid), Some(self.uid)).unwrap();
+    }
+}
+
+impl Drop for Place {
+    /// A test that failed leaves no container behind.
+    fn drop(&mut self) {
+        for id in self.left_over() {
+            let _ = self.command(&["rm", "--force", &id]).output();
+        }
     }
 }
 
