@@ -63,7 +63,8 @@ pub(crate) fn native(context: &Context) -> Result<Native> {
     let options = DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT };
     let identity = run_docker_host::detect_host(&options)?.facts.identity;
     let store = store(context).ok_or_else(|| {
-        Error::failure("there is no place for images: HOME is not set").with_hint("set RUN_DOCKER_STORE to a directory")
+        Error::failure("there is no place for images: HOME is not set")
+            .with_hint("set RUN_DOCKER_STORE to a directory")
     })?;
     let home = context.home().unwrap_or_default();
     Native::open(NativeOptions {

@@ -157,7 +157,9 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.pipe.take());
         // Nothing is left once it has ended.
-        while rustix::process::waitpid(Some(self.pid), WaitOptions::empty()).is_err_and(|e| e == rustix::io::Errno::INTR) {}
+        while rustix::process::waitpid(Some(self.pid), WaitOptions::empty())
+            .is_err_and(|e| e == rustix::io::Errno::INTR)
+        {}
     }
 }
 
@@ -199,8 +201,15 @@ fn hold(pid: Pid) -> Option<(OwnedFd, Option<OwnedFd>)> {
 
 /// Removes groups and directory. The upper layer may hold files of granted ids,
 /// which only root of the user namespace can remove.
-fn tidy(path: &Path, groups: &[PathBuf], map: &IdMap, namespace: Option<&OwnedFd>, leave_record: bool) -> Result<()> {
-    let mut first_failure = groups.iter().map(|group| cgroup::remove(group)).find(Result::is_err).unwrap_or(Ok(()));
+fn tidy(
+    path: &Path,
+    groups: &[PathBuf],
+    map: &IdMap,
+    namespace: Option<&OwnedFd>,
+    leave_record: bool,
+) -> Result<()> {
+    let mut first_failure =
+        groups.iter().map(|group| cgroup::remove(group)).find(Result::is_err).unwrap_or(Ok(()));
     let work = || {
         if leave_record {
             for name in ["root", "work", "upper", "l", "files"] {
@@ -260,7 +269,9 @@ fn sweep(runs: &Path) {
         if file.try_lock().is_err() || is_young(&path) {
             continue;
         }
-        let state = fs::read_to_string(path.join(STATE)).ok().and_then(|text| serde_json::from_str::<State>(&text).ok());
+        let state = fs::read_to_string(path.join(STATE))
+            .ok()
+            .and_then(|text| serde_json::from_str::<State>(&text).ok());
         match state {
             Some(state) if state.keep && (state.exit.is_some() || !path.join("upper").exists()) => {}
             Some(state) => {

@@ -56,15 +56,22 @@ impl Layout {
         };
         for line in cgroup.lines() {
             let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (Some(_), Some(controllers), Some(group)) = (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
             if controllers.is_empty() {
-                let found = mounts.iter().find(|(_, point, kind, _)| *kind == "cgroup2" && *point == "/sys/fs/cgroup");
+                let found = mounts
+                    .iter()
+                    .find(|(_, point, kind, _)| *kind == "cgroup2" && *point == "/sys/fs/cgroup");
                 layout.v2 = found.map(|(root, point, ..)| below(point, root, group));
                 continue;
             }
             let wanted: Vec<&str> = controllers.split(',').collect();
             let serves = |options: &str| wanted.iter().all(|w| options.split(',').any(|o| o == *w));
-            if let Some((root, point, ..)) = mounts.iter().find(|(_, _, kind, options)| *kind == "cgroup" && serves(options)) {
+            if let Some((root, point, ..)) =
+                mounts.iter().find(|(_, _, kind, options)| *kind == "cgroup" && serves(options))
+            {
                 layout.v1.push((controllers.to_owned(), PathBuf::from(point), below(point, root, group)));
             }
         }
@@ -126,18 +133,25 @@ pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group>
             let own = layout.controller("cpuset").map(|(_, _, own)| own.join(file));
             own.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default().trim().to_owned()
         };
-        let or_inherited = |list: Option<&CpuList>, file| list.map_or_else(|| inherited(file), ToString::to_string);
-        add("cpuset", vec![
-            ("cpuset.cpus", or_inherited(limits.cpus, "cpuset.cpus")),
-            ("cpuset.mems", or_inherited(limits.mems, "cpuset.mems")),
-        ]);
+        let or_inherited =
+            |list: Option<&CpuList>, file| list.map_or_else(|| inherited(file), ToString::to_string);
+        add(
+            "cpuset",
+            vec![
+                ("cpuset.cpus", or_inherited(limits.cpus, "cpuset.cpus")),
+                ("cpuset.mems", or_inherited(limits.mems, "cpuset.mems")),
+            ],
+        );
     }
     if let Some(bytes) = limits.memory {
         // Swap beside it where the kernel counts it: as much again, as Docker has it.
-        add("memory", vec![
-            ("memory.limit_in_bytes", bytes.to_string()),
-            ("memory.memsw.limit_in_bytes", bytes.saturating_mul(2).to_string()),
-        ]);
+        add(
+            "memory",
+            vec![
+                ("memory.limit_in_bytes", bytes.to_string()),
+                ("memory.memsw.limit_in_bytes", bytes.saturating_mul(2).to_string()),
+            ],
+        );
     }
     if let Some(devices) = &limits.devices {
         let allowed = devices.iter().map(|rule| ("devices.allow", rule.clone()));
@@ -199,7 +213,10 @@ mod tests {
 
     #[test]
     fn version_1_is_read() {
-        let layout = Layout::parse("4:memory:/job/7\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/x\n0::/\n", V1_MOUNTS);
+        let layout = Layout::parse(
+            "4:memory:/job/7\n3:cpuset:/\n2:cpu,cpuacct:/\n1:name=systemd:/x\n0::/\n",
+            V1_MOUNTS,
+        );
         assert_eq!(layout.v2, None);
         let memory = layout.controller("memory").unwrap();
         assert_eq!(memory.2, Path::new("/sys/fs/cgroup/memory/job/7"));
@@ -208,7 +225,10 @@ mod tests {
         let limits = Limits { cpus: Some(&cpus), memory: Some(1 << 30), ..Limits::default() };
         let groups = plan(&layout, "ab", &limits);
         let paths: Vec<&str> = groups.iter().map(|g| g.path.to_str().unwrap()).collect();
-        assert_eq!(paths, ["/sys/fs/cgroup/cpuset/run-docker-ab", "/sys/fs/cgroup/memory/job/7/run-docker-ab"]);
+        assert_eq!(
+            paths,
+            ["/sys/fs/cgroup/cpuset/run-docker-ab", "/sys/fs/cgroup/memory/job/7/run-docker-ab"]
+        );
         assert_eq!(groups[0].files[0], ("cpuset.cpus", "0-1".to_owned()));
         assert!(plan(&layout, "ab", &Limits::default()).is_empty());
     }

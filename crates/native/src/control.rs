@@ -17,11 +17,11 @@ use rustix::thread::ThreadNameSpaceType;
 use crate::bundle::{self, LOG, State, register};
 use crate::idmap::IdMap;
 use crate::mounts::{c_text, target};
-use crate::run::{self, Child};
+use crate::process::{self, Child};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::terminal::RawMode;
-use crate::{Native, cgroup, namespaces};
+use crate::{Native, cgroup, namespaces, run};
 
 /// How long a stopped container's keeper may take.
 const TIDY: Duration = Duration::from_secs(20);
@@ -57,8 +57,11 @@ fn age(seconds: i64) -> String {
 }
 
 fn find(runs: &Path, wanted: &str) -> Result<(PathBuf, State, bool)> {
-    let found = register(runs).into_iter().find(|(_, s, _)| s.summary.id == wanted || s.summary.name == wanted);
-    found.ok_or_else(|| Error::failure(format!("there is no container {wanted}")).with_hint("run-docker ps -a"))
+    let found =
+        register(runs).into_iter().find(|(_, s, _)| s.summary.id == wanted || s.summary.name == wanted);
+    found.ok_or_else(|| {
+        Error::failure(format!("there is no container {wanted}")).with_hint("run-docker ps -a")
+    })
 }
 
 fn find_running(runs: &Path, wanted: &str) -> Result<(PathBuf, State, OwnedFd)> {
@@ -144,18 +147,24 @@ fn enter(state: &State, pidfd: &OwnedFd, request: &ExecRequest, signals: &Signal
         rustix::thread::sched_setaffinity(None, &cpus).context(what)?;
     }
     let namespace = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
-    let mut kinds = ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
-    for (kind, flag) in [("net", ThreadNameSpaceType::NETWORK), ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION), ("user", ThreadNameSpaceType::USER)] {
+    let mut kinds = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
+    for (kind, flag) in [
+        ("net", ThreadNameSpaceType::NETWORK),
+        ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+        ("user", ThreadNameSpaceType::USER),
+    ] {
         kinds.set(flag, namespace(&state.pid.to_string(), kind) != namespace("self", kind));
     }
-    let sockets = run::terminal_sockets(request.tty)?;
+    let sockets = process::terminal_sockets(request.tty)?;
     let steps = exec_steps(state, request, sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()))?;
     rustix::thread::move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(pidfd), kinds).context(what)?;
-    let mut child = run::start_inside(&steps)?;
+    let mut child = process::start_inside(&steps)?;
     match sockets {
         Some((ours, theirs)) => {
             drop(theirs);
-            let relay = run::relay(&ours)?;
+            let relay = process::relay(&ours)?;
             let _raw = RawMode::enter()?;
             child.watch(signals, Some(relay))
         }
@@ -197,7 +206,8 @@ pub(crate) fn logs(runs: &Path, request: &LogsRequest) -> Result<()> {
         return Err(Error::usage("the native engine's logs have no times: leave out --timestamps"));
     }
     let file = File::open(path.join(LOG)).map_err(|error| {
-        Error::failure(format!("the container {name} keeps no log")).with_source(error)
+        Error::failure(format!("the container {name} keeps no log"))
+            .with_source(error)
             .with_hint("only containers in the background (--detach) do")
     })?;
     let what = || format!("reading the log of {name}");
@@ -263,7 +273,8 @@ pub(crate) fn remove(runs: &Path, container: &str, force: bool) -> Result<()> {
     let (path, state, running) = find(runs, container)?;
     if running {
         if !force {
-            return Err(Error::failure(format!("the container {} runs", state.summary.name)).with_hint("--force stops it first"));
+            return Err(Error::failure(format!("the container {} runs", state.summary.name))
+                .with_hint("--force stops it first"));
         }
         stop(runs, container, 0)?;
     }

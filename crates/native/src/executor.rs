@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::namespaces::{close_range, exit_now, last_errno};
@@ -35,6 +35,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) report: OwnedFd,
     /// The process dies with the launcher.
     pub(crate) die_with_parent: bool,
+    /// Others are in the container already: until the exec this process, a copy
+    /// of the launcher, is none of their business (CVE-2019-5736).
+    pub(crate) hidden: bool,
     /// Sources are opened as mounts of their own.
     pub(crate) detached: bool,
     /// The launcher's end of `go`.
@@ -71,6 +74,12 @@ impl Machine<'_> {
     /// death with the launcher.
     fn begin(&self) -> Result<(), Errno> {
         self.arm()?;
+        if self.hidden {
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        }
+        // Directories made on the way to a mount must be open to the user,
+        // whose own mask the init sets at the end.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         #[allow(unsafe_code, reason = "a descriptor that the launcher owns in its own process")]
         // SAFETY: this process has a copy of it that nothing else here uses.
         unsafe {
@@ -98,7 +107,9 @@ impl Machine<'_> {
     /// filter forbids it, the file alone.
     fn open_source(&mut self, path: &CStr) -> Result<OwnedFd, Errno> {
         if self.detached {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE;
             match rustix::mount::open_tree(rustix::fs::CWD, path, flags) {
                 Err(Errno::NOSYS | Errno::PERM) => self.detached = false,
                 other => return other,
@@ -168,7 +179,8 @@ impl Machine<'_> {
                 let Some(place) = resolve(root, target)? else { return Ok(()) };
                 let source = self.slots.get(*slot).and_then(Option::as_ref).ok_or(Errno::BADF)?;
                 if self.detached {
-                    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                    let flags =
+                        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
                     rustix::mount::move_mount(source, c"", &place, c"", flags)?;
                 } else {
                     let (from, to) = (FdPath::of(source.as_fd()), FdPath::of(place.as_fd()));
@@ -191,7 +203,9 @@ impl Machine<'_> {
             Step::ReadOnly { path } => match rustix::mount::mount_bind_recursive(path, path) {
                 Err(Errno::NOENT) => Ok(()),
                 Err(errno) => Err(errno),
-                Ok(()) => make_read_only(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd()),
+                Ok(()) => make_read_only(
+                    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd(),
+                ),
             },
             Step::HostName(name) => rustix::system::sethostname(name.to_bytes()),
             Step::Limit { resource, soft, hard, .. } => set_limit(*resource, *soft, *hard),
@@ -445,7 +459,10 @@ fn limit_bounding_set(keep: u64) -> Result<(), Errno> {
 fn limit_capabilities(effective: u64) -> Result<(), Errno> {
     let have = rustix::thread::capabilities(None)?.permitted;
     let set = CapabilitySet::from_bits_retain(effective) & have;
-    rustix::thread::set_capabilities(None, CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() })
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() },
+    )
 }
 
 #[allow(unsafe_code, reason = "there is no safe seccomp(2)")]
@@ -453,6 +470,7 @@ fn load_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel copies the program during the call and writes nothing.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter, 0, 0) };
+    let result =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter, 0, 0) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }

@@ -22,8 +22,15 @@ const COMMON_NODES: [&str; 3] = ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvid
 
 /// Beginnings of the names of the driver's libraries (compute and utility).
 const LIBRARIES: [&str; 9] = [
-    "libcuda.so", "libcudadebugger.so", "libnvidia-ml.so", "libnvidia-cfg.so", "libnvidia-ptxjitcompiler.so",
-    "libnvidia-nvvm.so", "libnvidia-opencl.so", "libnvidia-allocator.so", "libnvidia-gpucomp.so",
+    "libcuda.so",
+    "libcudadebugger.so",
+    "libnvidia-ml.so",
+    "libnvidia-cfg.so",
+    "libnvidia-ptxjitcompiler.so",
+    "libnvidia-nvvm.so",
+    "libnvidia-opencl.so",
+    "libnvidia-allocator.so",
+    "libnvidia-gpucomp.so",
 ];
 
 /// Programs of the driver.
@@ -107,7 +114,9 @@ fn load(directories: &[&Path]) -> Result<Vec<Spec>> {
         files.sort();
         for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "json")) {
             let text = std::fs::read(file).context(|| format!("reading {}", file.display()))?;
-            specs.push(serde_json::from_slice(&text).context(|| format!("{} is no CDI file", file.display()))?);
+            specs.push(
+                serde_json::from_slice(&text).context(|| format!("{} is no CDI file", file.display()))?,
+            );
         }
     }
     Ok(specs)
@@ -161,8 +170,11 @@ fn minors() -> Vec<(u32, String)> {
 }
 
 fn parse_information(text: &str) -> Option<(u32, String)> {
-    let fields: BTreeMap<&str, &str> =
-        text.lines().filter_map(|l| l.split_once(':')).map(|(name, value)| (name.trim(), value.trim())).collect();
+    let fields: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|l| l.split_once(':'))
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .collect();
     let minor = fields.get("Device Minor")?.parse().ok()?;
     Some((minor, fields.get("GPU UUID").copied().unwrap_or("").to_owned()))
 }
@@ -178,7 +190,8 @@ fn from_driver(devices: Option<&[GpuDevice]>) -> Result<GpuGrant> {
             .with_hint("ls /proc/driver/nvidia/gpus shows what it knows"));
     }
     let mut grant = GpuGrant::default();
-    let nodes = chosen.iter().map(|minor| format!("/dev/nvidia{minor}")).chain(COMMON_NODES.map(str::to_owned));
+    let nodes =
+        chosen.iter().map(|minor| format!("/dev/nvidia{minor}")).chain(COMMON_NODES.map(str::to_owned));
     for node in nodes.filter(|node| Path::new(node).exists()) {
         grant.add(Grant { source: PathBuf::from(&node), target: node, read_only: false });
     }
@@ -263,7 +276,10 @@ mod tests {
                      \tlibcuda.so.1 (libc6) => /usr/lib/i386-linux-gnu/libcuda.so.1\n\
                      \tlibc.so.6 (libc6,x86-64) => /lib/libc.so.6\n";
         if cfg!(target_arch = "x86_64") {
-            assert_eq!(parse_libraries(cache), [("libcuda.so.1".into(), "/usr/lib/x86_64-linux-gnu/libcuda.so.1".into())]);
+            assert_eq!(
+                parse_libraries(cache),
+                [("libcuda.so.1".into(), "/usr/lib/x86_64-linux-gnu/libcuda.so.1".into())]
+            );
         }
     }
 }

@@ -149,7 +149,8 @@ fn merge(sorted: Vec<IdMapping>) -> Vec<IdMapping> {
     for line in sorted {
         match merged.last_mut() {
             Some(last)
-                if last.container_id + last.size == line.container_id && last.host_id + last.size == line.host_id =>
+                if last.container_id + last.size == line.container_id
+                    && last.host_id + last.size == line.host_id =>
             {
                 last.size += line.size;
             }
@@ -170,7 +171,11 @@ mod tests {
     #[test]
     fn the_user_keeps_their_number() {
         for (kept, ranges, expected) in [
-            (&[1001][..], &[(100_000, 65_536)][..], &[(0, 100_000, 1001), (1001, 1001, 1), (1002, 101_001, 64_534)][..]),
+            (
+                &[1001][..],
+                &[(100_000, 65_536)][..],
+                &[(0, 100_000, 1001), (1001, 1001, 1), (1002, 101_001, 64_534)][..],
+            ),
             // A large id is simply added.
             (&[4_000_000], &[(100_000, 65_536)], &[(0, 100_000, 65_536), (4_000_000, 4_000_000, 1)]),
             // Fewer ids than an image may use.
@@ -179,7 +184,13 @@ mod tests {
             (
                 &[44, 1001],
                 &[(44, 1), (100_000, 65_536)],
-                &[(0, 100_000, 44), (44, 44, 1), (45, 100_044, 956), (1001, 1001, 1), (1002, 101_000, 64_534)],
+                &[
+                    (0, 100_000, 44),
+                    (44, 44, 1),
+                    (45, 100_044, 956),
+                    (1001, 1001, 1),
+                    (1002, 101_000, 64_534),
+                ],
             ),
             // The kept id lies in the middle of the range itself.
             (&[102], &[(100, 10)], &[(0, 103, 7), (7, 100, 2), (102, 102, 1)]),
@@ -192,7 +203,8 @@ mod tests {
 
     #[test]
     fn no_host_id_is_mapped_twice() {
-        let ranges = [SubidRange { start: 20_000, count: 5000 }, SubidRange { start: 100_000, count: 65_536 }];
+        let ranges =
+            [SubidRange { start: 20_000, count: 5000 }, SubidRange { start: 100_000, count: 65_536 }];
         let kept: Vec<u32> = (20_000..25_000).chain([1001]).collect();
         let lines = keep_ids(&kept, &ranges);
         assert!(lines.len() < 10, "{lines:?}");
@@ -205,7 +217,10 @@ mod tests {
     fn lines_of_subuid() {
         let text = "ann:100000:65536\nbob:200000:65536\n1001:300000:10\nann:44:1\nbroken\nann:x:1\n";
         let range = |start, count| SubidRange { start, count };
-        assert_eq!(parse_subids(text, 1001, "ann"), [range(100_000, 65_536), range(300_000, 10), range(44, 1)]);
+        assert_eq!(
+            parse_subids(text, 1001, "ann"),
+            [range(100_000, 65_536), range(300_000, 10), range(44, 1)]
+        );
         assert_eq!(parse_subids(text, 7, "carl"), []);
     }
 

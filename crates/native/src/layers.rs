@@ -54,9 +54,20 @@ pub(crate) struct Unpacked {
 /// # Errors
 /// The archive is damaged, an entry is refused, or the disk is full; what was
 /// written so far is then to be thrown away.
-pub(crate) fn unpack(reader: impl Read, root: BorrowedFd<'_>, owners: Owners, max_bytes: u64) -> Result<Unpacked> {
-    let mut unpacker =
-        Unpacker { root, owners, left: max_bytes, done: Unpacked::default(), directories: Vec::new(), parent: None };
+pub(crate) fn unpack(
+    reader: impl Read,
+    root: BorrowedFd<'_>,
+    owners: Owners,
+    max_bytes: u64,
+) -> Result<Unpacked> {
+    let mut unpacker = Unpacker {
+        root,
+        owners,
+        left: max_bytes,
+        done: Unpacked::default(),
+        directories: Vec::new(),
+        parent: None,
+    };
     let mut archive = tar::Archive::new(reader);
     let entries = archive.entries().context(|| "reading the archive".to_owned())?;
     for (count, entry) in (0u64..).zip(entries) {
@@ -119,7 +130,8 @@ impl Unpacker<'_> {
     fn entry(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
         let path = entry.path_bytes().into_owned();
         let shown = || String::from_utf8_lossy(&path).into_owned();
-        let refuse = |why: &str| Error::failure(format!("the archive's entry {:?} is refused: {why}", shown()));
+        let refuse =
+            |why: &str| Error::failure(format!("the archive's entry {:?} is refused: {why}", shown()));
         let kind = entry.header().entry_type();
         if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader) {
             return Ok(());
@@ -180,13 +192,20 @@ impl Unpacker<'_> {
                 self.file(entry, place, attributes)
             }
             EntryType::Symlink => {
-                let target = CString::new(link.unwrap_or(b"")).map_err(|_| Refusal::Says("a link with a NUL in it"))?;
+                let target = CString::new(link.unwrap_or(b""))
+                    .map_err(|_| Refusal::Says("a link with a NUL in it"))?;
                 rustix::fs::symlinkat(&target, parent, &place.name)?;
                 self.own(parent, &place.name, attributes)
             }
             EntryType::Link => self.hard_link(place, link.unwrap_or(b"")),
             EntryType::Fifo => {
-                rustix::fs::mknodat(parent, &place.name, FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0)?;
+                rustix::fs::mknodat(
+                    parent,
+                    &place.name,
+                    FileType::Fifo,
+                    Mode::from_raw_mode(attributes.mode),
+                    0,
+                )?;
                 self.own(parent, &place.name, attributes)
             }
             _ => Err(Refusal::Says("no kind of file that an image may hold")),
@@ -208,7 +227,9 @@ impl Unpacker<'_> {
             other => other,
         };
         let opened = opened.map_err(|errno| match errno {
-            Errno::NOTDIR | Errno::LOOP | Errno::NOENT => Refusal::Says("its parent is no directory of the archive"),
+            Errno::NOTDIR | Errno::LOOP | Errno::NOENT => {
+                Refusal::Says("its parent is no directory of the archive")
+            }
             errno => Refusal::Kernel(errno),
         })?;
         self.parent = Some((path.to_vec(), opened));
@@ -246,7 +267,11 @@ impl Unpacker<'_> {
         let mut file = std::fs::File::from(file);
         io::copy(entry, &mut file).map_err(Refusal::Io)?;
         if self.owners != Owners::Mine {
-            rustix::fs::fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+            rustix::fs::fchown(
+                &file,
+                Some(Uid::from_raw(attributes.uid)),
+                Some(Gid::from_raw(attributes.gid)),
+            )?;
         }
         // After the owner: chown takes set-id bits away.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode(attributes)))?;
@@ -264,14 +289,18 @@ impl Unpacker<'_> {
     }
 
     fn hard_link(&self, place: &Place, link: &[u8]) -> Result<(), Refusal> {
-        let target = self::place(link).map_err(Refusal::Says)?.ok_or(Refusal::Says("a hard link to the root"))?;
+        let target =
+            self::place(link).map_err(Refusal::Says)?.ok_or(Refusal::Says("a hard link to the root"))?;
         let text = if target.parent.is_empty() { &b"."[..] } else { &target.parent };
         let missing = |errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Refusal::Says("a hard link to what the archive does not hold"),
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
+                Refusal::Says("a hard link to what the archive does not hold")
+            }
             errno => Refusal::Kernel(errno),
         };
         let from = open_in_root(self.root, text, OFlags::DIRECTORY | OFlags::PATH).map_err(missing)?;
-        rustix::fs::linkat(&from, &target.name, self.parent()?, &place.name, AtFlags::empty()).map_err(missing)
+        rustix::fs::linkat(&from, &target.name, self.parent()?, &place.name, AtFlags::empty())
+            .map_err(missing)
     }
 
     fn whiteout(&self, place: &Place) -> Result<(), Refusal> {
@@ -323,7 +352,11 @@ impl Unpacker<'_> {
             other => other?,
         };
         if self.owners != Owners::Mine {
-            rustix::fs::fchown(&dir, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+            rustix::fs::fchown(
+                &dir,
+                Some(Uid::from_raw(attributes.uid)),
+                Some(Gid::from_raw(attributes.gid)),
+            )?;
         }
         let mode = match self.owners {
             // A directory's set-group-id bit gives nobody a right.
@@ -352,7 +385,8 @@ fn make_parents(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), Refusal> {
 /// Marks a directory for overlays mounted by root and for those mounted in a
 /// user namespace (`userxattr`); the latter cannot read the former's mark.
 fn make_opaque(dir: BorrowedFd<'_>) -> Result<(), Refusal> {
-    let dir = rustix::fs::openat(dir, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let dir =
+        rustix::fs::openat(dir, c".", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::fs::fsetxattr(&dir, c"user.overlay.opaque", b"y", XattrFlags::empty())?;
     match rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", XattrFlags::empty()) {
         // Only root of the machine may, and only root's overlays look for it.
@@ -363,7 +397,10 @@ fn make_opaque(dir: BorrowedFd<'_>) -> Result<(), Refusal> {
 
 fn id(value: io::Result<u64>) -> Result<u32, String> {
     let value = value.map_err(|e| e.to_string())?;
-    u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| format!("{value} is no user or group id"))
+    u32::try_from(value)
+        .ok()
+        .filter(|id| *id != u32::MAX)
+        .ok_or_else(|| format!("{value} is no user or group id"))
 }
 
 fn times(seconds: i64) -> Timestamps {
@@ -390,9 +427,8 @@ mod tests {
     #[test]
     fn names_are_taken_apart() {
         let parts = |text: &str| {
-            place(text.as_bytes()).map(|p| {
-                p.map(|p| (String::from_utf8(p.parent).unwrap(), p.name.into_string().unwrap()))
-            })
+            place(text.as_bytes())
+                .map(|p| p.map(|p| (String::from_utf8(p.parent).unwrap(), p.name.into_string().unwrap())))
         };
         let some = |a: &str, b: &str| Ok(Some((a.to_owned(), b.to_owned())));
         assert_eq!(parts("./a/b/c"), some("a/b", "c"));

@@ -18,6 +18,7 @@ mod layers;
 mod mounts;
 mod namespaces;
 mod prepare;
+mod process;
 mod refuse;
 mod run;
 mod security;
@@ -32,8 +33,8 @@ use std::path::{Path, PathBuf};
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{
-    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, EngineMode, Error, ExecRequest, ExitStatus,
-    ImageFacts, LogsRequest, Progress, Result, RunPlan,
+    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, EngineMode, Error, ExecRequest,
+    ExitStatus, ImageFacts, LogsRequest, Progress, Result, RunPlan,
 };
 
 use crate::idmap::IdMap;
@@ -120,7 +121,8 @@ impl Native {
     /// It has it and fails, or the store cannot take it.
     pub fn take_from_docker(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
         let Some(socket) = &self.options.docker_socket else { return Ok(false) };
-        Ok(store::import(&self.own, &ImportSource::Docker(socket), Some(image), &self.map, progress)?.is_some())
+        Ok(store::import(&self.own, &ImportSource::Docker(socket), Some(image), &self.map, progress)?
+            .is_some())
     }
 
     /// Every image, the user's own first.
@@ -236,6 +238,8 @@ impl Engine for Native {
         _labels: &[(String, String)],
         progress: &mut dyn Progress,
     ) -> Result<()> {
-        self.import_image(archive, Some(tag), progress).map(|_| ()).context(|| format!("importing {}", archive.display()))
+        self.import_image(archive, Some(tag), progress)
+            .map(|_| ())
+            .context(|| format!("importing {}", archive.display()))
     }
 }

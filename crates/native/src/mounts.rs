@@ -84,7 +84,11 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     }
     let bundle = |name: &str| c_path(&scene.bundle.join(name));
     steps.push(Step::OwnUpper { path: bundle("upper")?, mode: scene.root_mode });
-    steps.push(Step::Overlay { from: c_path(scene.bundle)?, options: overlay_options(scene)?, target: c_text("root")? });
+    steps.push(Step::Overlay {
+        from: c_path(scene.bundle)?,
+        options: overlay_options(scene)?,
+        target: c_text("root")?,
+    });
     steps.push(Step::EnterRoot { path: bundle("root")? });
     steps.append(&mut builder.tree);
     steps.push(Step::Pivot);
@@ -106,7 +110,10 @@ fn overlay_options(scene: &Scene<'_>) -> Result<CString> {
         options.push_str(",userxattr");
     }
     if options.len() > 4000 {
-        return Err(Error::failure(format!("an image of {} layers has too many for one overlay", scene.layers)));
+        return Err(Error::failure(format!(
+            "an image of {} layers has too many for one overlay",
+            scene.layers
+        )));
     }
     c_text(&options)
 }
@@ -158,7 +165,10 @@ impl Builder<'_> {
     fn control_groups(&mut self) -> Result<()> {
         let (layout, groups) = (self.scene.layout, self.scene.groups);
         let own = |controller: &str, launcher: &Path| {
-            groups.iter().find(|g| g.controller == controller).map_or_else(|| launcher.to_owned(), |g| g.path.clone())
+            groups
+                .iter()
+                .find(|g| g.controller == controller)
+                .map_or_else(|| launcher.to_owned(), |g| g.path.clone())
         };
         if let Some(group) = &layout.v2 {
             return self.bind(&own("", group), "/sys/fs/cgroup", true);
@@ -200,7 +210,10 @@ impl Builder<'_> {
             match one {
                 Either::Bind(mount) => {
                     let MountSource::Bind(source) = &mount.source else {
-                        return Err(Error::usage(format!("the native engine has no volumes (for {})", mount.target)));
+                        return Err(Error::usage(format!(
+                            "the native engine has no volumes (for {})",
+                            mount.target
+                        )));
                     };
                     self.bind(Path::new(source), &mount.target, mount.read_only)?;
                 }
@@ -214,11 +227,19 @@ impl Builder<'_> {
     }
 
     fn grants(&mut self) -> Result<()> {
-        self.scene.grants.iter().try_for_each(|grant| self.bind(&grant.source, &grant.target, grant.read_only))
+        self.scene
+            .grants
+            .iter()
+            .try_for_each(|grant| self.bind(&grant.source, &grant.target, grant.read_only))
     }
 
     fn mount(&mut self, kind: &str, options: &str, flags: MountFlags, at: &str) -> Result<()> {
-        let step = Step::Mount { kind: c_text(kind)?, options: c_text(options)?, flags, target: target(at, Leaf::Directory)? };
+        let step = Step::Mount {
+            kind: c_text(kind)?,
+            options: c_text(options)?,
+            flags,
+            target: target(at, Leaf::Directory)?,
+        };
         self.tree.push(step);
         Ok(())
     }
@@ -271,7 +292,8 @@ fn tmpfs_options(text: &str) -> (MountFlags, String) {
 
 /// A target, or an error that names it.
 pub(crate) fn target(path: &str, leaf: Leaf) -> Result<Target> {
-    Target::new(path, leaf).ok_or_else(|| Error::usage(format!("{path:?} is no place for a mount: write it without ..")))
+    Target::new(path, leaf)
+        .ok_or_else(|| Error::usage(format!("{path:?} is no place for a mount: write it without ..")))
 }
 
 fn c_path(path: &Path) -> Result<CString> {

@@ -22,10 +22,12 @@ pub(crate) fn user_namespace_hint() -> String {
             .to_owned();
     }
     if set("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return "an administrator allows user namespaces: sysctl -w kernel.unprivileged_userns_clone=1".to_owned();
+        return "an administrator allows user namespaces: sysctl -w kernel.unprivileged_userns_clone=1"
+            .to_owned();
     }
     if set("/proc/sys/user/max_user_namespaces", "0") {
-        return "an administrator allows user namespaces: sysctl -w user.max_user_namespaces=15000".to_owned();
+        return "an administrator allows user namespaces: sysctl -w user.max_user_namespaces=15000"
+            .to_owned();
     }
     "user namespaces must be allowed to you: unshare --user true tells".to_owned()
 }
@@ -107,7 +109,9 @@ pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
         IdMap::Single { uid, gid } => {
             let write = |file: &str, text: String| {
                 let path = format!("/proc/{pid}/{file}");
-                std::fs::write(&path, text).context(|| format!("writing {path}")).map_err(|e| e.with_hint(user_namespace_hint()))
+                std::fs::write(&path, text)
+                    .context(|| format!("writing {path}"))
+                    .map_err(|e| e.with_hint(user_namespace_hint()))
             };
             // Without it a user could leave a group that is denied something.
             write("setgroups", "deny".to_owned())?;
@@ -139,7 +143,10 @@ fn run_mapper(program: &str, pid: &str, map: &[IdMapping]) -> Result<()> {
 
 /// Where a program of the uidmap package is. Not by PATH: it decides about ids.
 pub(crate) fn mapper(program: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(|dir| PathBuf::from(dir).join(program)).find(|p| p.is_file())
+    ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|dir| PathBuf::from(dir).join(program))
+        .find(|p| p.is_file())
 }
 
 /// Does `work` as root of a user namespace with this map, in a process of its

@@ -3,14 +3,15 @@
 //! that its user's account can be written into it.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::{Result, RunPlan};
 
 use crate::store::{HeldImage, Store};
+use crate::trees::OpenMask;
 
 /// The directory with the init, made once per version: whole by one rename.
 pub(crate) fn init_directory(store: &Store, digest: &str, bytes: &[u8]) -> Result<PathBuf> {
@@ -18,10 +19,16 @@ pub(crate) fn init_directory(store: &Store, digest: &str, bytes: &[u8]) -> Resul
     if place.join("init").is_file() {
         return Ok(place);
     }
+    let _mask = OpenMask::set();
     let fresh = store.path("init").join(format!("new-{}", crate::store::unique()));
     let what = || format!("putting the init into {}", place.display());
     fs::DirBuilder::new().mode(0o755).create(&fresh).context(what)?;
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o555).open(fresh.join("init")).context(what)?;
+    let mut file = fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o555)
+        .open(fresh.join("init"))
+        .context(what)?;
     file.write_all(bytes).context(what)?;
     file.sync_all().context(what)?;
     drop(file);
@@ -37,13 +44,19 @@ pub(crate) fn init_directory(store: &Store, digest: &str, bytes: &[u8]) -> Resul
 }
 
 /// /etc/hosts, /etc/hostname and /etc/resolv.conf of the container.
-pub(crate) fn small_files(bundle: &Path, plan: &RunPlan, host_name: &str) -> Result<Vec<(PathBuf, &'static str)>> {
+pub(crate) fn small_files(
+    bundle: &Path,
+    plan: &RunPlan,
+    host_name: &str,
+) -> Result<Vec<(PathBuf, &'static str)>> {
     let dir = bundle.join("files");
     fs::create_dir(&dir).context(|| format!("making {}", dir.display()))?;
     let host = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let alone = plan.network.as_deref() == Some("none");
     let mut hosts = match host("/etc/hosts") {
-        text if alone || text.is_empty() => format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t{host_name}\n"),
+        text if alone || text.is_empty() => {
+            format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t{host_name}\n")
+        }
         text => text,
     };
     for line in &plan.add_hosts {
@@ -60,7 +73,8 @@ pub(crate) fn small_files(bundle: &Path, plan: &RunPlan, host_name: &str) -> Res
     for (name, target, text) in texts {
         let path = dir.join(name);
         fs::write(&path, text).context(|| format!("writing {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).context(|| format!("writing {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+            .context(|| format!("writing {}", path.display()))?;
         made.push((path, target));
     }
     Ok(made)
@@ -81,7 +95,15 @@ pub(crate) fn seed_upper(image: &HeldImage, upper: &Path) -> Result<()> {
         let layers = image.layers.iter().rev();
         layers.map(|layer| layer.join(path)).find_map(|p| fs::symlink_metadata(&p).ok().map(|m| (p, m)))
     };
-    for (path, mode) in [("etc", 0o755), ("home", 0o755), ("root", 0o700), ("tmp", 0o1777), ("run", 0o755), ("var", 0o755), ("var/tmp", 0o1777)] {
+    for (path, mode) in [
+        ("etc", 0o755),
+        ("home", 0o755),
+        ("root", 0o700),
+        ("tmp", 0o1777),
+        ("run", 0o755),
+        ("var", 0o755),
+        ("var/tmp", 0o1777),
+    ] {
         // A link of the image stays what it is.
         let usable = lower(path).is_none_or(|(_, metadata)| metadata.is_dir());
         let parent = upper.join(path).parent().is_some_and(Path::is_dir);
@@ -90,6 +112,12 @@ pub(crate) fn seed_upper(image: &HeldImage, upper: &Path) -> Result<()> {
             fs::create_dir(upper.join(path)).context(what)?;
             fs::set_permissions(upper.join(path), fs::Permissions::from_mode(mode)).context(what)?;
         }
+    }
+    // Nobody here may read the image's; an empty one takes the user's line.
+    if lower("etc/shadow").is_some_and(|(_, metadata)| metadata.is_file()) && upper.join("etc").is_dir() {
+        let file =
+            fs::File::options().write(true).create_new(true).mode(0o640).open(upper.join("etc/shadow"));
+        file.context(|| "preparing /etc/shadow".to_owned())?;
     }
     for file in ["etc/passwd", "etc/group"] {
         if let Some((path, metadata)) = lower(file)
@@ -107,13 +135,23 @@ pub(crate) fn seed_upper(image: &HeldImage, upper: &Path) -> Result<()> {
 
 /// The environment of the first process: Docker's defaults, the image's, the
 /// plan's, the GPUs'; later ones win.
-pub(crate) fn environment(image: &HeldImage, plan: &RunPlan, host_name: &str, more: &[String]) -> Vec<String> {
+pub(crate) fn environment(
+    image: &HeldImage,
+    plan: &RunPlan,
+    host_name: &str,
+    more: &[String],
+) -> Vec<String> {
     let defaults = [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
         format!("HOSTNAME={host_name}"),
     ];
     let mut env: Vec<String> = Vec::new();
-    for variable in defaults.into_iter().chain(image.record.facts.env.iter().cloned()).chain(more.iter().cloned()).chain(plan.full_env()) {
+    for variable in defaults
+        .into_iter()
+        .chain(image.record.facts.env.iter().cloned())
+        .chain(more.iter().cloned())
+        .chain(plan.full_env())
+    {
         let name = variable.split('=').next().unwrap_or("").to_owned();
         env.retain(|v| v.split('=').next() != Some(&name));
         env.push(variable);

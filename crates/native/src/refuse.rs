@@ -17,7 +17,10 @@ pub(crate) fn check(plan: &RunPlan, map: &IdMap) -> Result<()> {
     }
     check_network(plan)?;
     if plan.stdio.detach && plan.stdio.tty {
-        return Err(refusal("-t with --detach", "the native engine gives no terminal to a container in the background"));
+        return Err(refusal(
+            "-t with --detach",
+            "the native engine gives no terminal to a container in the background",
+        ));
     }
     for mount in &plan.mounts {
         if let MountSource::Volume(name) = &mount.source {
@@ -36,8 +39,17 @@ pub(crate) fn check(plan: &RunPlan, map: &IdMap) -> Result<()> {
         }
     }
     for option in &plan.security_opt {
-        let known = ["seccomp=unconfined", "seccomp:unconfined", "apparmor=unconfined", "apparmor:unconfined",
-            "label=disable", "label:disable", "no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"];
+        let known = [
+            "seccomp=unconfined",
+            "seccomp:unconfined",
+            "apparmor=unconfined",
+            "apparmor:unconfined",
+            "label=disable",
+            "label:disable",
+            "no-new-privileges",
+            "no-new-privileges:true",
+            "no-new-privileges=true",
+        ];
         if !known.contains(&option.as_str()) {
             return Err(refusal(&format!("--security-opt {option}"), "the native engine does not honour it"));
         }
@@ -57,14 +69,23 @@ fn check_network(plan: &RunPlan) -> Result<()> {
     match plan.network.as_deref() {
         None | Some("host" | "none" | "default") => {}
         Some(other) => {
-            return Err(refusal(&format!("--network {other}"), "the native engine has the host's network and none")
-                .with_hint("--network host, --network none, or --engine docker"));
+            return Err(refusal(
+                &format!("--network {other}"),
+                "the native engine has the host's network and none",
+            )
+            .with_hint("--network host, --network none, or --engine docker"));
         }
     }
     let shifted = plan.ports.iter().find(|p| p.host.is_some_and(|host| host != p.container));
     if let Some(port) = shifted {
-        return Err(refusal(&format!("-p {port}"), "on the host's network a port cannot be another one outside")
-            .with_hint(format!("let the program listen on {} itself, or use --engine docker", port.host.unwrap_or(0))));
+        return Err(refusal(
+            &format!("-p {port}"),
+            "on the host's network a port cannot be another one outside",
+        )
+        .with_hint(format!(
+            "let the program listen on {} itself, or use --engine docker",
+            port.host.unwrap_or(0)
+        )));
     }
     if plan.network.as_deref() == Some("none") && !plan.ports.is_empty() {
         return Err(refusal(&format!("-p {}", plan.ports[0]), "there is no network (--network none)"));
@@ -91,7 +112,9 @@ pub(crate) fn resource(limit: &Ulimit) -> Result<(&'static str, libc::c_uint)> {
         ("sigpending", libc::RLIMIT_SIGPENDING),
         ("stack", libc::RLIMIT_STACK),
     ];
-    all.into_iter().find(|(name, _)| *name == limit.name).ok_or_else(|| refusal(&format!("--ulimit {limit}"), "there is no such limit"))
+    all.into_iter()
+        .find(|(name, _)| *name == limit.name)
+        .ok_or_else(|| refusal(&format!("--ulimit {limit}"), "there is no such limit"))
 }
 
 /// The ids of `-u`, where it was given: numbers alone.

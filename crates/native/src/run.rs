@@ -1,9 +1,7 @@
 //! A run, from the launcher's side: prepare, clone, let go, watch, tidy up.
 
-use std::ffi::CString;
-use std::io::{Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use run_docker_core::error::Context as _;
@@ -11,28 +9,35 @@ use run_docker_core::plan::{INIT_PATH, OnCollision};
 use run_docker_core::types::ContainerName;
 use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
-use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
 use rustix::thread::CpuSet;
 
 use crate::bundle::{Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
-use crate::executor::{Machine, REPORT_BYTES};
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
-use crate::namespaces::{self, Side};
+use crate::namespaces;
+use crate::process::{self, Child, Start};
 use crate::security::{capabilities, seccomp};
 use crate::setup::{Leaf, Step};
-use crate::signals::{self, Signals};
+use crate::signals::Signals;
 use crate::store::HeldImage;
-use crate::terminal::{RawMode, Relay};
+use crate::terminal::RawMode;
 use crate::{Native, gpus, prepare, refuse};
 
 /// Devices that every container may open or make (the list of runc).
 const DEVICE_RULES: [&str; 12] = [
-    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
-    "c 5:2 rwm", "c 136:* rwm", "c 10:200 rwm",
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+    "c 10:200 rwm",
 ];
 
 /// Carries a plan out to its end; `started` is told the container's id.
@@ -46,7 +51,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
         keeper.leave_record();
     }
     run.make_groups()?;
-    let sockets = terminal_sockets(plan.stdio.tty)?;
+    let sockets = process::terminal_sockets(plan.stdio.tty)?;
     let mut child = run.start(sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()), &mut keeper)?;
     run.state.pid = child.pid.as_raw_nonzero().get();
     run.bundle.record(&run.state)?;
@@ -54,7 +59,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
     let status = match sockets {
         Some((ours, theirs)) => {
             drop(theirs);
-            let relay = relay(&ours)?;
+            let relay = process::relay(&ours)?;
             let _raw = RawMode::enter()?;
             child.watch(&signals, Some(relay))
         }
@@ -87,7 +92,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn prepare(engine: &'a Native, plan: &'a RunPlan) -> Result<Self> {
         let held = engine.hold(&plan.image)?;
-        let image = held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+        let image =
+            held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         bundle.link_layers(&image.layers)?;
@@ -129,7 +135,20 @@ impl<'a> Run<'a> {
             keep: !plan.remove,
             exit: None,
         };
-        Ok(Self { engine, plan, image, bundle, host_name, files, init, grants, layout, limits, groups, state })
+        Ok(Self {
+            engine,
+            plan,
+            image,
+            bundle,
+            host_name,
+            files,
+            init,
+            grants,
+            layout,
+            limits,
+            groups,
+            state,
+        })
     }
 
     /// Makes the groups. Root's must succeed; a user's are given up where the
@@ -158,7 +177,9 @@ impl<'a> Run<'a> {
     }
 
     fn has_group(&self, controller: &str) -> bool {
-        self.groups.iter().any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == controller))
+        self.groups
+            .iter()
+            .any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == controller))
     }
 
     /// Brings the container's first process to life.
@@ -182,8 +203,9 @@ impl<'a> Run<'a> {
             slots,
             flags: flags(self.plan, &self.engine.map),
             die_with_parent: self.plan.init.die_with_launcher,
+            hidden: false,
         };
-        start(&how, |child| {
+        process::start(&how, |child| {
             keeper.container(child.pid);
             self.admit(child)
         })
@@ -229,12 +251,19 @@ impl<'a> Run<'a> {
             }
         }
         let asked = plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
-        if asked || matches!(self.engine.map, IdMap::Single { .. }) || plan.init.privileges == Privileges::Unchanged {
+        if asked
+            || matches!(self.engine.map, IdMap::Single { .. })
+            || plan.init.privileges == Privileges::Unchanged
+        {
             steps.push(Step::NoNewPrivileges);
         }
         let argv = [INIT_PATH].into_iter().chain(plan.command.iter().map(String::as_str));
         let env = self.state.env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;
-        steps.push(Step::Exec { path: c_text(INIT_PATH)?, argv: argv.map(c_text).collect::<Result<_>>()?, env });
+        steps.push(Step::Exec {
+            path: c_text(INIT_PATH)?,
+            argv: argv.map(c_text).collect::<Result<_>>()?,
+            env,
+        });
         Ok(steps)
     }
 }
@@ -264,10 +293,14 @@ fn free_name(engine: &Native, plan: &RunPlan) -> Result<ContainerName> {
     let Some(other) = holder(plan.name.as_str()) else { return Ok(plan.name.clone()) };
     if plan.on_collision == OnCollision::Fail {
         let state = if other.exit.is_some() { "ended" } else { "runs" };
-        return Err(Error::failure(format!("the name {} is taken by a container that {state}", plan.name.as_str()))
-            .with_hint(format!("run-docker stop {0}; run-docker rm {0}", plan.name.as_str())));
+        return Err(Error::failure(format!(
+            "the name {} is taken by a container that {state}",
+            plan.name.as_str()
+        ))
+        .with_hint(format!("run-docker stop {0}; run-docker rm {0}", plan.name.as_str())));
     }
-    (2u32..).find_map(|n| Some(plan.name.with_suffix(n)).filter(|name| holder(name.as_str()).is_none()))
+    (2u32..)
+        .find_map(|n| Some(plan.name.with_suffix(n)).filter(|name| holder(name.as_str()).is_none()))
         .ok_or_else(|| Error::failure(format!("every name like {} is taken", plan.name.as_str())))
 }
 
@@ -310,16 +343,6 @@ fn device_rules(grants: &[Grant]) -> Vec<String> {
     rules
 }
 
-/// A pair of sockets for the terminal's other end, where there is a terminal.
-pub(crate) fn terminal_sockets(tty: bool) -> Result<Option<(OwnedFd, OwnedFd)>> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    if !tty {
-        return Ok(None);
-    }
-    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    pair.map(Some).context(|| "making a socket for the terminal".to_owned())
-}
-
 fn flags(plan: &RunPlan, map: &IdMap) -> libc::c_int {
     let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS;
     if plan.ipc.as_deref() != Some("host") {
@@ -332,163 +355,4 @@ fn flags(plan: &RunPlan, map: &IdMap) -> libc::c_int {
         flags |= libc::CLONE_NEWUSER;
     }
     flags
-}
-
-/// The container's first process, or another one in it.
-pub(crate) struct Child {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-}
-
-/// How a process is started.
-struct Start<'a> {
-    steps: &'a [Step],
-    slots: usize,
-    flags: libc::c_int,
-    die_with_parent: bool,
-}
-
-/// A process in the namespaces that the caller has just entered.
-pub(crate) fn start_inside(steps: &[Step]) -> Result<Child> {
-    start(&Start { steps, slots: 0, flags: 0, die_with_parent: true }, |_| Ok(()))
-}
-
-/// Clones, lets `admit` do what only the launcher can, and waits until the
-/// steps are done.
-fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>) -> Result<Child> {
-    let steps = start.steps;
-    let what = || "starting the container's first process".to_owned();
-    let (go_in, mut go_out) = std::io::pipe().context(what)?;
-    let (mut report_in, report_out) = std::io::pipe().context(what)?;
-    let pointers = |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
-    let (argv, env) = match steps.last() {
-        Some(Step::Exec { argv, env, .. }) => (pointers(argv), pointers(env)),
-        _ => (Vec::new(), Vec::new()),
-    };
-    let mut machine = Machine {
-        steps,
-        slots: (0..start.slots).map(|_| None).collect(),
-        argv,
-        env,
-        go: go_in.into(),
-        report: report_out.into(),
-        die_with_parent: start.die_with_parent,
-        detached: true,
-        // A pipe's end that the child must not hold, or it would never see the other close.
-        close: go_out.as_raw_fd(),
-    };
-    #[allow(unsafe_code, reason = "clone(2)")]
-    // SAFETY: the child goes straight into Machine::run, which allocates
-    // nothing, takes no lock and does not return.
-    let side = unsafe { namespaces::clone_into(start.flags) };
-    let (pid, pidfd) = match side {
-        Ok(Side::Child) => machine.run(),
-        Ok(Side::Parent { pid, pidfd }) => (pid, pidfd),
-        Err(errno) => {
-            return Err(Error::failure(what()).with_source(errno).with_hint(namespaces::user_namespace_hint()));
-        }
-    };
-    drop(machine);
-    let child = Child { pid, pidfd };
-    let prepared = admit(&child);
-    if prepared.is_ok() {
-        // A child that is gone tells by its report.
-        let _ = go_out.write_all(b"g");
-    }
-    drop(go_out);
-    if let Err(error) = prepared {
-        let _ = child.wait();
-        return Err(error);
-    }
-    let mut report = Vec::new();
-    report_in.read_to_end(&mut report).context(what)?;
-    if report.is_empty() {
-        return Ok(child);
-    }
-    let _ = child.wait();
-    Err(failed_step(steps, &report))
-}
-
-fn failed_step(steps: &[Step], report: &[u8]) -> Error {
-    let word = |at: usize| report.get(at..at + 4).and_then(|b| b.try_into().ok());
-    let (Some(number), Some(code)) = (word(0).map(u32::from_le_bytes), word(REPORT_BYTES - 4).map(i32::from_le_bytes)) else {
-        return Error::failure("the container's first process ended early");
-    };
-    let step = steps.get(number as usize).map_or_else(|| "starting".to_owned(), ToString::to_string);
-    Error::failure(format!("setting up the container: {step}")).with_source(Errno::from_raw_os_error(code))
-}
-
-impl Child {
-    fn wait(&self) -> Result<ExitStatus> {
-        let what = || "waiting for the container".to_owned();
-        loop {
-            match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno).context(what),
-                Ok(status) => {
-                    let code = status.and_then(|s| s.exit_status().or_else(|| s.terminating_signal().map(|n| 128 + n)));
-                    return Ok(ExitStatus(code.and_then(|c| u8::try_from(c & 0xff).ok()).unwrap_or(125)));
-                }
-            }
-        }
-    }
-
-    /// Passes signals and bytes on until it ends.
-    pub(crate) fn watch(&mut self, signals: &Signals, mut relay: Option<Relay>) -> Result<ExitStatus> {
-        let stdin = std::io::stdin();
-        let stdin = stdin.as_fd();
-        loop {
-            let (ended, told, bytes) = {
-                let mut fds = vec![
-                    PollFd::new(&self.pidfd, PollFlags::IN),
-                    PollFd::new(signals.fd(), PollFlags::IN),
-                ];
-                if let Some(relay) = relay.as_ref().filter(|r| r.is_open()) {
-                    fds.extend(relay.interests(&stdin));
-                }
-                match rustix::event::poll(&mut fds, None) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno).context(|| "waiting for the container".to_owned()),
-                }
-                let bytes = (fds.len() > 2).then(|| (fds[2].revents(), fds[3].revents()));
-                (!fds[0].revents().is_empty(), !fds[1].revents().is_empty(), bytes)
-            };
-            if let (Some(relay), Some((input, output))) = (&mut relay, bytes) {
-                relay.pass(input, output);
-            }
-            while let Some(signal) = told.then(|| signals.next()).flatten() {
-                match (signal, &relay) {
-                    (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                    (libc::SIGWINCH, None) => {}
-                    (signal, _) => signals::send(&self.pidfd, signal),
-                }
-            }
-            if ended {
-                if let Some(relay) = &mut relay {
-                    relay.drain();
-                }
-                return self.wait();
-            }
-        }
-    }
-}
-
-/// The launcher's side of the terminal that comes through the socket.
-pub(crate) fn relay(socket: &OwnedFd) -> Result<Relay> {
-    Relay::new(receive(socket)?)
-}
-
-/// The terminal's other end, sent by the container's first process.
-fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    let what = || "taking over the container's terminal".to_owned();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(socket, &mut [std::io::IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).context(what)?;
-    let received = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    received.ok_or_else(|| Error::failure(what()))
 }

@@ -40,10 +40,12 @@ impl Target {
         if components.contains(&"..") || components.iter().any(|c| c.contains('\0')) {
             return None;
         }
-        let join = |parts: &[&str]| CString::new(if parts.is_empty() { ".".to_owned() } else { parts.join("/") });
-        let ancestors = components.iter().enumerate().map(|(i, name)| {
-            Some((join(&components[..i]).ok()?, CString::new(*name).ok()?))
-        });
+        let join =
+            |parts: &[&str]| CString::new(if parts.is_empty() { ".".to_owned() } else { parts.join("/") });
+        let ancestors = components
+            .iter()
+            .enumerate()
+            .map(|(i, name)| Some((join(&components[..i]).ok()?, CString::new(*name).ok()?)));
         Some(Self { path: join(&components).ok()?, ancestors: ancestors.collect::<Option<_>>()?, leaf })
     }
 
@@ -121,14 +123,18 @@ impl fmt::Display for Step {
             Self::Overlay { .. } => f.write_str("mounting the image (overlay)"),
             Self::EnterRoot { path } => write!(f, "entering {}", text(path)),
             Self::Make(target) | Self::Link { target, .. } => write!(f, "making /{}", text(&target.path)),
-            Self::Mount { kind, target, .. } => write!(f, "mounting {} at /{}", text(kind), text(&target.path)),
+            Self::Mount { kind, target, .. } => {
+                write!(f, "mounting {} at /{}", text(kind), text(&target.path))
+            }
             Self::Bind { target, .. } => write!(f, "mounting /{}", text(&target.path)),
             Self::Pivot => f.write_str("changing the root directory"),
             Self::Mask { path } => write!(f, "hiding {}", text(path)),
             Self::ReadOnly { path } => write!(f, "making {} read-only", text(path)),
             Self::HostName(name) => write!(f, "setting the host name {}", text(name)),
             Self::Limit { name, .. } => write!(f, "setting the limit {name}"),
-            Self::WorkingDirectory(target) => write!(f, "entering the working directory /{}", text(&target.path)),
+            Self::WorkingDirectory(target) => {
+                write!(f, "entering the working directory /{}", text(&target.path))
+            }
             Self::Terminal { .. } => f.write_str("opening a terminal"),
             Self::NoInput => f.write_str("closing standard input"),
             Self::Ids { uid, gid } => write!(f, "becoming {uid}:{gid}"),

@@ -9,9 +9,8 @@ use run_docker_core::error::Context as _;
 use crate::namespaces::last_errno;
 
 /// Those that are passed on, and the terminal's new size.
-const CAUGHT: [libc::c_int; 7] = [
-    libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH,
-];
+const CAUGHT: [libc::c_int; 7] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
 
 /// Blocked for the launcher and readable from a descriptor; as before with the drop.
 pub(crate) struct Signals {

@@ -68,7 +68,11 @@ impl Relay {
 
     /// What to wait for: input, then the container's side.
     pub(crate) fn interests<'a>(&'a self, stdin: &'a BorrowedFd<'a>) -> [PollFd<'a>; 2] {
-        let input = if self.reads_input && self.typed.len() < MAX_PENDING { PollFlags::IN } else { PollFlags::empty() };
+        let input = if self.reads_input && self.typed.len() < MAX_PENDING {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
         let mut master = PollFlags::empty();
         master.set(PollFlags::IN, self.reads_output);
         master.set(PollFlags::OUT, !self.typed.is_empty());

@@ -13,6 +13,24 @@ use rustix::io::Errno;
 /// more components than this).
 const MAX_DEPTH: usize = 2048;
 
+/// A file mode creation mask for as long as this lives: what is shared must be
+/// readable for others whatever the caller's own mask says. The process is
+/// single-threaded where files are made.
+pub(crate) struct OpenMask(Mode);
+
+impl OpenMask {
+    /// Sets 022.
+    pub(crate) fn set() -> Self {
+        Self(rustix::process::umask(Mode::from_raw_mode(0o022)))
+    }
+}
+
+impl Drop for OpenMask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}
+
 /// Opens a directory to be worked in.
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -91,7 +109,10 @@ pub(crate) fn disk_bytes(dir: BorrowedFd<'_>, name: &CStr) -> u64 {
         let Ok(stat) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         total += match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => disk_bytes(dir.as_fd(), name),
-            _ => u64::try_from(stat.st_blocks).unwrap_or(0) * 512 / u64::from(u32::try_from(stat.st_nlink.max(1)).unwrap_or(1)),
+            _ => {
+                u64::try_from(stat.st_blocks).unwrap_or(0) * 512
+                    / u64::from(u32::try_from(stat.st_nlink.max(1)).unwrap_or(1))
+            }
         };
     }
     total

@@ -36,7 +36,18 @@ impl Ground {
         let name = image(flavor);
         if self.engine == Engine::Native && self.shared.borrow_mut().insert(name.clone()) {
             let mut run = Command::new(&self.program);
-            run_ok(run.args(["--engine", "native", "--quiet", "--no-config", "--no-stdin", "--image", &name, "", "", "/bin/true"]));
+            run_ok(run.args([
+                "--engine",
+                "native",
+                "--quiet",
+                "--no-config",
+                "--no-stdin",
+                "--image",
+                &name,
+                "",
+                "",
+                "/bin/true",
+            ]));
         }
         name
     }

@@ -12,7 +12,17 @@ fn a_container_in_the_background() {
     for who in EVERYBODY {
         let place = Place::new(who);
         let name = "bg";
-        let id = place.ok(&["--quiet", "--detach", "--name", name, "--image", IMAGE, "", "", "echo hello; touch /tmp/marker; exec sleep 1000"]);
+        let id = place.ok(&[
+            "--quiet",
+            "--detach",
+            "--name",
+            name,
+            "--image",
+            IMAGE,
+            "",
+            "",
+            "echo hello; touch /tmp/marker; exec sleep 1000",
+        ]);
         assert_eq!(id.trim().len(), 12, "{who:?}: {id}");
         let list = place.ok(&["ps", "--json"]);
         assert!(list.contains(id.trim()) && list.contains("\"name\": \"bg\""), "{list}");

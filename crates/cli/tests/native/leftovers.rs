@@ -83,7 +83,13 @@ fn many_run_at_once() {
     for who in EVERYBODY {
         let place = Place::new(who);
         let children: Vec<_> = (0..20)
-            .map(|i| place.run(&["--docker-args", &format!("-e N={i}")], &["sh", "-c", "echo $N"]).stdout(Stdio::piped()).spawn().unwrap())
+            .map(|i| {
+                place
+                    .run(&["--docker-args", &format!("-e N={i}")], &["sh", "-c", "echo $N"])
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
             .collect();
         for (i, child) in children.into_iter().enumerate() {
             let output = child.wait_with_output().unwrap();

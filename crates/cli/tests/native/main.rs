@@ -6,6 +6,7 @@
 
 mod archives;
 mod background;
+mod compare;
 mod leftovers;
 mod places;
 mod runs;

@@ -50,7 +50,10 @@ fn nothing_of_roots_is_left() {
     }
     for who in EVERYBODY {
         let place = Place::new(who);
-        let status = place.inside(&[], "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | awk '{print $2}'");
+        let status = place.inside(
+            &[],
+            "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | awk '{print $2}'",
+        );
         let expected = match who {
             Who::Root => "00000000a80425fb\n00000000a80425fb\n1\n2\n",
             _ => "0000000000000000\n0000000000000000\n1\n2\n",
@@ -105,7 +108,14 @@ fn signals_reach_the_command() {
             // Exactly these words: the command itself, not one that names it.
             let own = format!("sleep {marker}");
             until("the start", || !output(Command::new("pgrep").args(["-f", "-x", &own])).stdout.is_empty());
-            assert!(Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap().success());
+            assert!(
+                Command::new("kill")
+                    .arg(format!("-{signal}"))
+                    .arg(child.id().to_string())
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             assert_eq!(child.wait().unwrap().code(), Some(code), "{who:?} {signal}");
             assert_eq!(place.left_over(), [] as [String; 0]);
         }
@@ -118,9 +128,19 @@ fn streams_pass_untouched() {
         return;
     }
     let place = Place::new(Who::Granted);
-    let mut command = place.command(&["--quiet", "--image", crate::support::IMAGE, "", "", "sh", "-c", "cat; echo err >&2"]);
+    let mut command = place.command(&[
+        "--quiet",
+        "--image",
+        crate::support::IMAGE,
+        "",
+        "",
+        "sh",
+        "-c",
+        "cat; echo err >&2",
+    ]);
     let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let sent = bytes.clone();
     let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &sent).unwrap());
@@ -144,7 +164,13 @@ fn a_terminal_is_given() {
         );
         let mut command = place.sandbox.command("script");
         command.env("RUN_DOCKER_STORE", place.store()).env("RUN_DOCKER_ENGINE", "native");
-        command.args(["--quiet", "--return", "--command", &format!("stty rows 33 cols 77; {line}"), "/dev/null"]);
+        command.args([
+            "--quiet",
+            "--return",
+            "--command",
+            &format!("stty rows 33 cols 77; {line}"),
+            "/dev/null",
+        ]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // Kept open: the end of input would be typed into the terminal.
@@ -193,9 +219,21 @@ fn limits_hold() {
     ]);
     assert_eq!(crate::support::succeed(&mut command), "0\n67108864\n");
     let alone = Place::new(Who::Alone);
-    let mut command =
-        alone.command(&["--quiet", "--no-stdin", "--image", crate::support::IMAGE, "", "0", "grep", "Cpus_allowed_list", "/proc/self/status"]);
+    let mut command = alone.command(&[
+        "--quiet",
+        "--no-stdin",
+        "--image",
+        crate::support::IMAGE,
+        "",
+        "0",
+        "grep",
+        "Cpus_allowed_list",
+        "/proc/self/status",
+    ]);
     assert_eq!(crate::support::succeed(&mut command), "Cpus_allowed_list:\t0\n");
-    let limit = alone.inside(&["--docker-args", "--ulimit nofile=321:400 --shm-size 12m"], "ulimit -n; df -k /dev/shm | awk 'NR==2{print $2}'");
+    let limit = alone.inside(
+        &["--docker-args", "--ulimit nofile=321:400 --shm-size 12m"],
+        "ulimit -n; df -k /dev/shm | awk 'NR==2{print $2}'",
+    );
     assert_eq!(limit, "321\n12288\n");
 }

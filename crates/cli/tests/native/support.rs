@@ -63,13 +63,18 @@ impl Place {
 
     /// With an empty store.
     pub(crate) fn empty(who: Who) -> Self {
+        Self::in_groups(who, vec![(GROUP, Some("nature".to_owned()))])
+    }
+
+    /// In these groups.
+    pub(crate) fn in_groups(who: Who, groups: Vec<(u32, Option<String>)>) -> Self {
         let uid = match who {
             Who::Root => 0,
             Who::Granted => 4711,
             Who::Alone => 4712,
         };
         let mut person = Person::new(uid, if uid == 0 { "root" } else { "nat" });
-        person.groups = if uid == 0 { Vec::new() } else { vec![(GROUP, Some("nature".to_owned()))] };
+        person.groups = if uid == 0 { Vec::new() } else { groups };
         let sandbox = match who {
             Who::Granted => Sandbox::of_granted(person),
             _ => Sandbox::of(person),

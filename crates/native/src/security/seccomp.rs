@@ -95,7 +95,8 @@ fn refusal(errno: u32) -> u32 {
 /// # Errors
 /// The profile inside this program is damaged.
 pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
-    let profile: Profile = serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
+    let profile: Profile =
+        serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
     let numbers: BTreeMap<&str, u32> =
         COMMON.iter().chain(LEGACY).filter_map(|(name, n)| Some((*name, u32::try_from(*n).ok()?))).collect();
     // What each number meets, in the profile's order.
@@ -127,7 +128,9 @@ fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> V
         let conditional = list.first().is_some_and(|(args, _)| !args.is_empty());
         match (free(list), ranges.last_mut()) {
             (Some(verdict), _) if conditional && verdict != list[0].1 => {}
-            (Some(verdict), Some((_, end, same))) if *end + 1 == *number && *same == verdict => *end = *number,
+            (Some(verdict), Some((_, end, same))) if *end + 1 == *number && *same == verdict => {
+                *end = *number;
+            }
             (Some(verdict), _) => ranges.push((*number, *number, verdict)),
             (None, _) => {}
         }
@@ -238,8 +241,14 @@ mod tests {
             let i = code[at];
             at += 1;
             let yes = match u32::from(i.code) & 0xff {
-                0x20 => { a = word(i.k); continue }
-                0x54 => { a &= i.k; continue }
+                0x20 => {
+                    a = word(i.k);
+                    continue;
+                }
+                0x54 => {
+                    a &= i.k;
+                    continue;
+                }
                 0x06 => return i.k,
                 0x15 => a == i.k,
                 0x25 => a > i.k,
@@ -257,15 +266,31 @@ mod tests {
         assert!(code.len() < 1000, "{}", code.len());
         let allow = libc::SECCOMP_RET_ALLOW;
         let no = [0; 6];
-        for number in [libc::SYS_read, libc::SYS_openat, libc::SYS_execve, libc::SYS_setresuid, libc::SYS_clone, libc::SYS_capset] {
+        for number in [
+            libc::SYS_read,
+            libc::SYS_openat,
+            libc::SYS_execve,
+            libc::SYS_setresuid,
+            libc::SYS_clone,
+            libc::SYS_capset,
+        ] {
             assert_eq!(run(&code, number, no), allow, "{number}");
         }
-        for number in [libc::SYS_kexec_load, libc::SYS_bpf, libc::SYS_init_module, libc::SYS_open_by_handle_at, libc::SYS_acct, libc::SYS_settimeofday] {
+        for number in [
+            libc::SYS_kexec_load,
+            libc::SYS_bpf,
+            libc::SYS_init_module,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_acct,
+            libc::SYS_settimeofday,
+        ] {
             assert_eq!(run(&code, number, no), refusal(1), "{number}");
         }
         assert_eq!(run(&code, 5000, no), refusal(38));
         assert_eq!(run(&code, libc::c_long::from(X32), no), refusal(38));
-        for (persona, verdict) in [(0, allow), (8, allow), (0xffff_ffff, allow), (1, refusal(38)), (1 << 40, refusal(38))] {
+        for (persona, verdict) in
+            [(0, allow), (8, allow), (0xffff_ffff, allow), (1, refusal(38)), (1 << 40, refusal(38))]
+        {
             assert_eq!(run(&code, libc::SYS_personality, [persona, 0, 0, 0, 0, 0]), verdict, "{persona:#x}");
         }
         // With CAP_AUDIT_WRITE a socket may be anything.

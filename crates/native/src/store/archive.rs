@@ -83,9 +83,9 @@ impl Blobs {
         let what = || format!("reading {name:?} of the archive");
         match self {
             Self::Tar { path, members } => {
-                let (start, size) = members
-                    .get(&clean(name))
-                    .ok_or_else(|| Error::failure(format!("the archive lacks {name:?}, which it names itself")))?;
+                let (start, size) = members.get(&clean(name)).ok_or_else(|| {
+                    Error::failure(format!("the archive lacks {name:?}, which it names itself"))
+                })?;
                 let mut file = File::open(path).context(what)?;
                 file.seek(SeekFrom::Start(*start)).context(what)?;
                 Ok(Box::new(file.take(*size)))
@@ -100,7 +100,9 @@ impl Blobs {
             Self::Tar { path, .. } => {
                 Ok(Box::new(File::open(path).context(|| format!("reading the archive {}", path.display()))?))
             }
-            Self::Directory(dir) => Err(Error::failure(format!("{} is no image: it lacks oci-layout", dir.display()))),
+            Self::Directory(dir) => {
+                Err(Error::failure(format!("{} is no image: it lacks oci-layout", dir.display())))
+            }
         }
     }
 
@@ -200,7 +202,8 @@ struct ConfigRootFs {
 }
 
 fn diff_ids(config: &[u8], layers: usize) -> Result<Vec<String>> {
-    let config: ConfigRootFs = serde_json::from_slice(config).context(|| "the image's configuration is damaged".to_owned())?;
+    let config: ConfigRootFs =
+        serde_json::from_slice(config).context(|| "the image's configuration is damaged".to_owned())?;
     let ids = config.rootfs.diff_ids;
     if ids.len() == layers {
         return Ok(ids);
@@ -214,8 +217,8 @@ fn with_ids(blobs: Vec<String>, config: &[u8]) -> Result<Vec<Layer>> {
 }
 
 fn describe_docker(blobs: &Blobs) -> Result<Description> {
-    let manifests: Vec<DockerManifest> =
-        serde_json::from_slice(&blobs.json("manifest.json")?).context(|| "manifest.json is damaged".to_owned())?;
+    let manifests: Vec<DockerManifest> = serde_json::from_slice(&blobs.json("manifest.json")?)
+        .context(|| "manifest.json is damaged".to_owned())?;
     let count = manifests.len();
     let Some(manifest) = manifests.into_iter().next().filter(|_| count == 1) else {
         return Err(Error::failure(format!("the archive holds {count} images, not one"))
@@ -260,13 +263,17 @@ fn describe_oci(blobs: &Blobs) -> Result<Description> {
     let mut names = Vec::new();
     // An index may hold an index per platform; never more than that.
     for _ in 0..2 {
-        let parsed: Index = serde_json::from_slice(&index).context(|| "the layout's index is damaged".to_owned())?;
+        let parsed: Index =
+            serde_json::from_slice(&index).context(|| "the layout's index is damaged".to_owned())?;
         let chosen = choose(&parsed)?;
         names.extend(chosen.annotations.get("io.containerd.image.name").cloned());
-        names.extend(chosen.annotations.get("org.opencontainers.image.ref.name").filter(|n| n.contains(':')).cloned());
+        names.extend(
+            chosen.annotations.get("org.opencontainers.image.ref.name").filter(|n| n.contains(':')).cloned(),
+        );
         let blob = blobs.verified(&chosen.digest)?;
         if !chosen.media_type.contains("index") && !chosen.media_type.contains("manifest.list") {
-            let manifest: Manifest = serde_json::from_slice(&blob).context(|| "the image's manifest is damaged".to_owned())?;
+            let manifest: Manifest =
+                serde_json::from_slice(&blob).context(|| "the image's manifest is damaged".to_owned())?;
             let config = blobs.verified(&manifest.config.digest)?;
             let paths = manifest.layers.iter().map(|l| blob_path(&l.digest)).collect::<Result<_>>()?;
             return Ok(Description { layers: with_ids(paths, &config)?, config, names });
@@ -279,7 +286,9 @@ fn describe_oci(blobs: &Blobs) -> Result<Description> {
 /// The image for this machine among several platforms.
 fn choose(index: &Index) -> Result<&Descriptor> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let fits = |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.architecture == architecture && p.os == "linux");
+    let fits = |d: &&Descriptor| {
+        d.platform.as_ref().is_none_or(|p| p.architecture == architecture && p.os == "linux")
+    };
     let fitting: Vec<&Descriptor> = index.manifests.iter().filter(fits).collect();
     match fitting[..] {
         [one] => Ok(one),

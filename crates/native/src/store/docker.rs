@@ -19,7 +19,8 @@ pub(super) fn save(socket: &Path, image: &ImageReference, file: &mut File) -> Re
     let what = || format!("taking the image {image} from the Docker Engine at {}", socket.display());
     let Ok(mut stream) = UnixStream::connect(socket) else { return Ok(false) };
     // Without a version the engine takes its own.
-    write!(stream, "GET /images/{image}/get HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n").context(what)?;
+    write!(stream, "GET /images/{image}/get HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
+        .context(what)?;
     let mut reader = BufReader::new(stream);
     let head = read_head(&mut reader).context(what)?;
     match head.status {
@@ -32,7 +33,8 @@ pub(super) fn save(socket: &Path, image: &ImageReference, file: &mut File) -> Re
             return Err(Error::failure(what()).with_source(format!("it answered {status}: {}", text.trim())));
         }
     }
-    if head.chunked { copy_chunks(&mut reader, file) } else { io::copy(&mut reader, file).map(|_| ()) }.context(what)?;
+    if head.chunked { copy_chunks(&mut reader, file) } else { io::copy(&mut reader, file).map(|_| ()) }
+        .context(what)?;
     Ok(true)
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn import(
     progress: &mut dyn Progress,
 ) -> Result<Option<(String, Vec<String>)>> {
     let _adding = store.lock(false)?;
+    let _mask = trees::OpenMask::set();
     let work = WorkDir::make(store, map)?;
     let spooled = match (source, tag) {
         (ImportSource::File(path), _) => decompress(path, &work)?.unwrap_or_else(|| path.to_path_buf()),
@@ -56,7 +57,9 @@ pub(crate) fn import(
             }
             path
         }
-        (ImportSource::Docker(_), None) => return Err(Error::failure("an image of the Docker Engine has a name")),
+        (ImportSource::Docker(_), None) => {
+            return Err(Error::failure("an image of the Docker Engine has a name"));
+        }
     };
     progress.step("reading the archive");
     let blobs = Blobs::open(&spooled)?;
@@ -74,7 +77,8 @@ pub(crate) fn import(
         let done = layers.collect::<Result<Vec<LayerDone>>>()?;
         serde_json::to_string(&done).context(|| "writing down the layers".to_owned())
     })?;
-    let layers: Vec<LayerDone> = serde_json::from_str(&text).context(|| "reading the layers' digests".to_owned())?;
+    let layers: Vec<LayerDone> =
+        serde_json::from_str(&text).context(|| "reading the layers' digests".to_owned())?;
     for (layer, nodes) in layers.iter().filter_map(|l| Some((&l.hex, l.nodes.filter(|n| *n > 0)?))) {
         progress.output(&format!("layer {}: {nodes} device nodes left out", &layer[..12]));
     }
@@ -83,10 +87,16 @@ pub(crate) fn import(
     let mut facts = image_facts(&config, &id)?;
     let hexes: Vec<String> = layers.iter().map(|l| l.hex.clone()).collect();
     facts.entrypoint_script = script(store, &hexes, &facts.entrypoint);
-    let record = ImageRecord { facts, layers: hexes, size: layers.iter().map(|l| l.bytes).sum(), created: now() };
+    let record =
+        ImageRecord { facts, layers: hexes, size: layers.iter().map(|l| l.bytes).sum(), created: now() };
     let names: Vec<String> = match tag {
         Some(tag) => vec![tag.to_string()],
-        None => description.names.iter().filter_map(|n| n.parse::<ImageReference>().ok()).map(|n| n.to_string()).collect(),
+        None => description
+            .names
+            .iter()
+            .filter_map(|n| n.parse::<ImageReference>().ok())
+            .map(|n| n.to_string())
+            .collect(),
     };
     publish(store, &work, &id, &record, &names)?;
     Ok(Some((id, names)))
@@ -150,7 +160,8 @@ fn sweep(tmp: &Path, map: &IdMap) -> Result<()> {
 
 /// A name that no other process takes: pid and time, both of this machine.
 pub(crate) fn unique() -> String {
-    let nanoseconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let nanoseconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
     let mut seed = Sha256::new();
     seed.update(std::process::id().to_le_bytes());
     seed.update(nanoseconds.to_le_bytes());
@@ -164,7 +175,9 @@ fn decompress(path: &Path, work: &WorkDir<'_>) -> Result<Option<PathBuf>> {
     }
     let what = || format!("reading {}", path.display());
     let file = File::open(path).context(what)?;
-    let Compression::Some(mut reader) = Compression::of(Box::new(file)).context(what)? else { return Ok(None) };
+    let Compression::Some(mut reader) = Compression::of(Box::new(file)).context(what)? else {
+        return Ok(None);
+    };
     let plain = work.path.join("plain.tar");
     let mut out = File::create_new(&plain).context(|| format!("making {}", plain.display()))?;
     let free = free_bytes(&work.path)?;
@@ -208,19 +221,27 @@ struct LayerDone {
 }
 
 fn free_bytes(path: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(path).context(|| format!("asking for the free space of {}", path.display()))?;
+    let stat =
+        rustix::fs::statvfs(path).context(|| format!("asking for the free space of {}", path.display()))?;
     // A twentieth stays free for everybody else.
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize) / 20 * 19)
 }
 
-fn unpack_layer(store: &Store, work: &WorkDir<'_>, blobs: &Blobs, layer: &Layer, owners: Owners) -> Result<LayerDone> {
+fn unpack_layer(
+    store: &Store,
+    work: &WorkDir<'_>,
+    blobs: &Blobs,
+    layer: &Layer,
+    owners: Owners,
+) -> Result<LayerDone> {
     let promised = layer.diff_id.as_deref().map(|id| id.strip_prefix("sha256:").unwrap_or(id));
     if let Some(hex) = promised {
         if !super::is_hex_digest(hex) {
             return Err(Error::failure(format!("the image names a layer {hex:?}, which is no SHA-256")));
         }
         if store.path("layers").join(hex).is_dir() {
-            let layers = trees::open_dir(&store.path("layers")).context(|| "opening the layers".to_owned())?;
+            let layers =
+                trees::open_dir(&store.path("layers")).context(|| "opening the layers".to_owned())?;
             let name = trees::c_string(hex).context(|| "naming a layer".to_owned())?;
             let bytes = trees::disk_bytes(layers.as_fd(), &name);
             return Ok(LayerDone { hex: hex.to_owned(), bytes, nodes: None });
@@ -236,13 +257,23 @@ fn unpack_layer(store: &Store, work: &WorkDir<'_>, blobs: &Blobs, layer: &Layer,
     let what = || format!("making {}", dir.display());
     let parent = trees::open_dir(&work.path).context(what)?;
     rustix::fs::mkdirat(&parent, c"layer", Mode::from_raw_mode(0o755)).context(what)?;
-    let root = rustix::fs::openat(&parent, c"layer", OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(what)?;
+    let root = rustix::fs::openat(
+        &parent,
+        c"layer",
+        OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .context(what)?;
     let done = unpack(&mut hashing, root.as_fd(), owners, free_bytes(&work.path)?)?;
     // The digest covers the padding after the archive's end too.
-    io::copy(&mut hashing.by_ref().take(1 << 30), &mut io::sink()).context(|| "reading a layer to its end".to_owned())?;
+    io::copy(&mut hashing.by_ref().take(1 << 30), &mut io::sink())
+        .context(|| "reading a layer to its end".to_owned())?;
     let found = hex(&hashing.digest.finalize());
     if promised.is_some_and(|hex| hex != found) {
-        return Err(Error::failure(format!("a layer is damaged: it should be sha256:{} and is sha256:{found}", promised.unwrap_or(""))));
+        return Err(Error::failure(format!(
+            "a layer is damaged: it should be sha256:{} and is sha256:{found}",
+            promised.unwrap_or("")
+        )));
     }
     rustix::fs::syncfs(&root).context(|| "writing a layer to disk".to_owned())?;
     let place = store.path("layers").join(&found);
@@ -300,7 +331,8 @@ struct ConfigFile {
 }
 
 fn image_facts(config: &[u8], id: &str) -> Result<ImageFacts> {
-    let file: ConfigFile = serde_json::from_slice(config).context(|| "the image's configuration is damaged".to_owned())?;
+    let file: ConfigFile =
+        serde_json::from_slice(config).context(|| "the image's configuration is damaged".to_owned())?;
     let config = file.config.unwrap_or_default();
     Ok(ImageFacts {
         id: format!("sha256:{id}"),
@@ -331,7 +363,13 @@ fn script(store: &Store, layers: &[String], entrypoint: &[String]) -> Option<Str
 }
 
 /// The image first, then its names: a name never points at nothing.
-fn publish(store: &Store, work: &WorkDir<'_>, id: &str, record: &ImageRecord, names: &[String]) -> Result<()> {
+fn publish(
+    store: &Store,
+    work: &WorkDir<'_>,
+    id: &str,
+    record: &ImageRecord,
+    names: &[String],
+) -> Result<()> {
     let text = serde_json::to_string_pretty(record).context(|| "writing down the image".to_owned())?;
     let place = store.path("images").join(id);
     if !place.exists() {

@@ -88,6 +88,7 @@ pub(crate) struct Store {
 impl Store {
     /// The caller's own, made when missing.
     pub(crate) fn own(root: &Path) -> Result<Self> {
+        let _mask = trees::OpenMask::set();
         for dir in ["", "layers", "images", "names", "tmp", "run", "init"] {
             let path = root.join(dir);
             // Others may read what root unpacked, and nobody what a user did.
@@ -95,10 +96,13 @@ impl Store {
             let mode = if shared { 0o755 } else { 0o700 };
             match fs::DirBuilder::new().recursive(dir.is_empty()).mode(mode).create(&path) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                result => result.context(|| format!("making the image store's directory {}", path.display()))?,
+                result => {
+                    result.context(|| format!("making the image store's directory {}", path.display()))?;
+                }
             }
         }
-        let owner = fs::metadata(root).context(|| format!("looking at the image store {}", root.display()))?.uid();
+        let owner =
+            fs::metadata(root).context(|| format!("looking at the image store {}", root.display()))?.uid();
         if owner != rustix::process::geteuid().as_raw() {
             return Err(Error::failure(format!("the image store {} belongs to uid {owner}", root.display()))
                 .with_hint("set RUN_DOCKER_STORE to a directory of your own"));
@@ -160,6 +164,7 @@ impl Store {
     /// may open.
     fn lock(&self, exclusive: bool) -> Result<File> {
         let path = self.path("lock");
+        let _mask = trees::OpenMask::set();
         let what = || format!("locking the image store {}", self.root.display());
         let file = if self.writable {
             File::options().create(true).truncate(false).read(true).write(true).open(&path)
@@ -178,7 +183,8 @@ impl Store {
         let mut found = Vec::new();
         for hex in self.image_ids()? {
             let Some((record, _)) = self.read_record(&hex)? else { continue };
-            let names = names.iter().filter(|(_, target)| *target == hex).map(|(name, _)| name.clone()).collect();
+            let names =
+                names.iter().filter(|(_, target)| *target == hex).map(|(name, _)| name.clone()).collect();
             found.push(ImageSummary {
                 names,
                 id: record.facts.id,
@@ -209,7 +215,8 @@ impl Store {
     pub(crate) fn remove(&self, image: &ImageReference, map: &IdMap) -> Result<()> {
         let _alone = self.lock(true)?;
         let missing = || {
-            Error::failure(format!("there is no image {image} in your store")).with_hint("run-docker image list")
+            Error::failure(format!("there is no image {image} in your store"))
+                .with_hint("run-docker image list")
         };
         let hex = self.resolve(image)?.ok_or_else(missing)?;
         let (_, lock) = self.read_record(&hex)?.ok_or_else(missing)?;
@@ -259,8 +266,11 @@ impl Store {
             used.extend(self.read_record(&hex)?.map(|(record, _)| record.layers).unwrap_or_default());
         }
         let layers = self.path("layers");
-        let mut doomed: Vec<PathBuf> =
-            entries(&layers)?.into_iter().filter(|hex| !used.contains(hex)).map(|hex| layers.join(hex)).collect();
+        let mut doomed: Vec<PathBuf> = entries(&layers)?
+            .into_iter()
+            .filter(|hex| !used.contains(hex))
+            .map(|hex| layers.join(hex))
+            .collect();
         // Nobody adds anything while the lock is held exclusively.
         let tmp = self.path("tmp");
         doomed.extend(entries(&tmp)?.into_iter().map(|name| tmp.join(name)));
@@ -273,7 +283,10 @@ impl Store {
                 let name = path.file_name().unwrap_or_default();
                 let what = || format!("removing {}", path.display());
                 let parent = trees::open_dir(path.parent().unwrap_or(path)).context(what)?;
-                freed += trees::disk_bytes(std::os::fd::AsFd::as_fd(&parent), &trees::c_string(name).context(what)?);
+                freed += trees::disk_bytes(
+                    std::os::fd::AsFd::as_fd(&parent),
+                    &trees::c_string(name).context(what)?,
+                );
                 trees::remove(path).context(what)?;
             }
             Ok(freed.to_string())
