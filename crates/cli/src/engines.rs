@@ -3,6 +3,7 @@
 use run_docker_core::{Engine, EngineKind, Error, Result};
 use run_docker_engine::{Docker, InitBinary, detect_endpoint};
 use run_docker_host::DetectOptions;
+use run_docker_identity::Identity;
 use run_docker_native::{Native, NativeOptions, default_store};
 
 use crate::commands::run::NAME_TIMEOUT;
@@ -16,17 +17,17 @@ pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 
 /// Connects to the engine asked for. `None` chooses: Docker where its socket
 /// answers to this user, else the one built in.
-pub(crate) fn connect(kind: Option<EngineKind>, context: &Context) -> Result<Box<dyn Engine>> {
+pub(crate) fn connect(kind: Option<EngineKind>, who: &Identity, context: &Context) -> Result<Box<dyn Engine>> {
     match kind {
         Some(EngineKind::Docker) => Ok(Box::new(docker(context)?)),
-        Some(EngineKind::Native) => Ok(Box::new(native(context)?)),
+        Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), context)?)),
         Some(EngineKind::Podman) => Err(Error::failure("the engine podman is not part of this version")
             .with_hint("leave out --engine, or give --engine docker or --engine native")),
         None => match docker(context) {
             Ok(docker) => Ok(Box::new(docker)),
             // Somebody who names a daemon wants that one.
             Err(error) if context.env.contains_key("DOCKER_HOST") => Err(error),
-            Err(_) => Ok(Box::new(native(context)?)),
+            Err(_) => Ok(Box::new(native_for(who.clone(), context)?)),
         },
     }
 }
@@ -61,7 +62,10 @@ fn store(context: &Context) -> Option<std::path::PathBuf> {
 /// The engine built in.
 pub(crate) fn native(context: &Context) -> Result<Native> {
     let options = DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT };
-    let identity = run_docker_host::detect_host(&options)?.facts.identity;
+    native_for(run_docker_host::detect_host(&options)?.facts.identity, context)
+}
+
+fn native_for(identity: Identity, context: &Context) -> Result<Native> {
     let store = store(context).ok_or_else(|| {
         Error::failure("there is no place for images: HOME is not set")
             .with_hint("set RUN_DOCKER_STORE to a directory")

@@ -30,6 +30,9 @@ const STATE: &str = "state.json";
 /// Output of a background container.
 pub(crate) const LOG: &str = "log";
 
+/// Bytes of layers' names that surely fit into the page of a mount's options.
+const MAX_LOWER: usize = 2048;
+
 /// Seconds for a killed container to be gone.
 const DEATH_SECONDS: i64 = 20;
 
@@ -79,19 +82,27 @@ impl Bundle {
         fs::DirBuilder::new().mode(0o700).create(&path).context(what)?;
         let lock = File::open(&path).context(what)?;
         lock.lock().context(what)?;
-        for name in ["upper", "work", "root", "l"] {
+        for name in ["upper", "work"] {
             fs::create_dir(path.join(name)).context(what)?;
         }
         Ok(Self { id, path, lock })
     }
 
-    /// Names the layers so that their names are short.
-    pub(crate) fn link_layers(&self, layers: &[PathBuf]) -> Result<()> {
-        for (i, layer) in layers.iter().enumerate() {
-            let link = self.path.join("l").join(i.to_string());
-            std::os::unix::fs::symlink(layer, &link).context(|| format!("making {}", link.display()))?;
+    /// The layers as overlay's options name them, the highest first: by their
+    /// paths where these are short and plain, else by links with short names.
+    pub(crate) fn lower(&self, layers: &[PathBuf]) -> Result<String> {
+        let plain = |path: &PathBuf| path.to_str().filter(|p| !p.contains([':', ',', '\\'])).map(str::to_owned);
+        let paths: Option<Vec<String>> = layers.iter().rev().map(plain).collect();
+        if let Some(paths) = paths.map(|paths| paths.join(":")).filter(|p| p.len() < MAX_LOWER) {
+            return Ok(paths);
         }
-        Ok(())
+        let what = || "naming the image's layers".to_owned();
+        fs::create_dir(self.path.join("l")).context(what)?;
+        for (i, layer) in layers.iter().enumerate() {
+            std::os::unix::fs::symlink(layer, self.path.join(format!("l/{i}"))).context(what)?;
+        }
+        let names: Vec<String> = (0..layers.len()).rev().map(|i| format!("l/{i}")).collect();
+        Ok(names.join(":"))
     }
 
     /// Writes the register's entry, whole or not at all.
@@ -212,7 +223,7 @@ fn tidy(
         groups.iter().map(|group| cgroup::remove(group)).find(Result::is_err).unwrap_or(Ok(()));
     let work = || {
         if leave_record {
-            for name in ["root", "work", "upper", "l", "files"] {
+            for name in ["work", "upper", "l", "hosts", "hostname", "resolv.conf"] {
                 remove_with_patience(&path.join(name))?;
             }
             return Ok(String::new());

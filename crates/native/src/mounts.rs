@@ -16,6 +16,9 @@ use crate::security::{MASKED, READ_ONLY};
 use crate::setup::{Leaf, Step, Target};
 use crate::trees::c_string;
 
+/// Options of a mount: one page of the kernel's, the NUL included.
+const MAX_OPTIONS: usize = 4095;
+
 /// Nodes that every container has.
 const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -46,10 +49,11 @@ pub(crate) struct Scene<'a> {
     pub(crate) plan: &'a RunPlan,
     /// How ids stand.
     pub(crate) map: &'a IdMap,
-    /// The container's directory with `upper`, `work`, `root` and `layers`.
+    /// The container's directory with `upper` and `work`; its root is mounted
+    /// over it.
     pub(crate) bundle: &'a Path,
-    /// How many layers.
-    pub(crate) layers: usize,
+    /// The image's layers, as overlay's options name them.
+    pub(crate) lower: &'a str,
     /// Mode of the image's root directory.
     pub(crate) root_mode: u32,
     /// Directory that holds the init.
@@ -87,9 +91,9 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     steps.push(Step::Overlay {
         from: c_path(scene.bundle)?,
         options: overlay_options(scene)?,
-        target: c_text("root")?,
+        target: c_text(".")?,
     });
-    steps.push(Step::EnterRoot { path: bundle("root")? });
+    steps.push(Step::EnterRoot { path: c_path(scene.bundle)? });
     steps.append(&mut builder.tree);
     steps.push(Step::Pivot);
     if !scene.plan.privileged {
@@ -100,20 +104,15 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     Ok((steps, slots))
 }
 
-/// Layers by short relative names: the kernel takes one page of options.
 fn overlay_options(scene: &Scene<'_>) -> Result<CString> {
-    let lower: Vec<String> = (0..scene.layers).rev().map(|i| format!("l/{i}")).collect();
-    let mut options = format!("lowerdir={},upperdir=upper,workdir=work", lower.join(":"));
+    let mut options = format!("lowerdir={},upperdir=upper,workdir=work", scene.lower);
     // The upper layer is thrown away: nothing of it needs to reach the disk.
     options.push_str(",volatile");
     if scene.map.is_rootless() {
         options.push_str(",userxattr");
     }
-    if options.len() > 4000 {
-        return Err(Error::failure(format!(
-            "an image of {} layers has too many for one overlay",
-            scene.layers
-        )));
+    if options.len() > MAX_OPTIONS {
+        return Err(Error::failure("the image has too many layers for one overlay"));
     }
     c_text(&options)
 }

@@ -49,8 +49,6 @@ pub(crate) fn small_files(
     plan: &RunPlan,
     host_name: &str,
 ) -> Result<Vec<(PathBuf, &'static str)>> {
-    let dir = bundle.join("files");
-    fs::create_dir(&dir).context(|| format!("making {}", dir.display()))?;
     let host = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let alone = plan.network.as_deref() == Some("none");
     let mut hosts = match host("/etc/hosts") {
@@ -71,7 +69,7 @@ pub(crate) fn small_files(
     ];
     let mut made = Vec::new();
     for (name, target, text) in texts {
-        let path = dir.join(name);
+        let path = bundle.join(name);
         fs::write(&path, text).context(|| format!("writing {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
             .context(|| format!("writing {}", path.display()))?;

@@ -78,6 +78,7 @@ struct Run<'a> {
     engine: &'a Native,
     plan: &'a RunPlan,
     image: HeldImage,
+    lower: String,
     bundle: Bundle,
     host_name: String,
     files: Vec<(PathBuf, &'static str)>,
@@ -96,7 +97,7 @@ impl<'a> Run<'a> {
             held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
-        bundle.link_layers(&image.layers)?;
+        let lower = bundle.lower(&image.layers)?;
         if plan.stdio.detach {
             bundle.take_output()?;
         }
@@ -139,6 +140,7 @@ impl<'a> Run<'a> {
             engine,
             plan,
             image,
+            lower,
             bundle,
             host_name,
             files,
@@ -188,7 +190,7 @@ impl<'a> Run<'a> {
             plan: self.plan,
             map: &self.engine.map,
             bundle: &self.bundle.path,
-            layers: self.image.layers.len(),
+            lower: &self.lower,
             root_mode: prepare::root_mode(&self.image),
             init: &self.init,
             files: &self.files,

@@ -49,18 +49,27 @@ pub(crate) fn open_in_root(
 /// Removes whatever `name` is in `parent`: a file, a link, or a whole tree.
 /// What is not there is removed already.
 pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    remove_below(parent, name, 0)
+    remove_below(parent, name, FileType::Unknown, 0)
 }
 
-fn remove_below(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // EISDIR by Linux, EPERM by POSIX.
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(errno) => return Err(errno),
+/// `kind` is what the directory said of it: each call that the file system can
+/// be spared counts, since every run ends here.
+fn remove_below(parent: BorrowedFd<'_>, name: &CStr, kind: FileType, depth: usize) -> Result<(), Errno> {
+    if kind != FileType::Directory {
+        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            // EISDIR by Linux, EPERM by POSIX.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
     }
     if depth > MAX_DEPTH {
         return Err(Errno::LOOP);
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => {}
+        Err(errno) => return Err(errno),
     }
     empty_dir(parent, name, depth)?;
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
@@ -70,19 +79,28 @@ fn remove_below(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(),
 }
 
 fn empty_dir(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
+    match try_empty_dir(parent, name, depth) {
+        // A directory without r, w or x for its owner (overlay's `work`, a
+        // read-only tree of an image) is opened up first.
+        Err(Errno::ACCESS | Errno::PERM) => {
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
+            try_empty_dir(parent, name, depth)
+        }
+        other => other,
+    }
+}
+
+fn try_empty_dir(parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Directories without w or x for their owner (overlay's `work`, a read-only
-    // tree of an image) must be opened up first.
-    let _ = rustix::fs::chmodat(parent, name, Mode::from_raw_mode(0o700), AtFlags::empty());
     let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     let mut entries = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            entries.push(entry.file_name().to_owned());
+            entries.push((entry.file_name().to_owned(), entry.file_type()));
         }
     }
-    entries.iter().try_for_each(|entry| remove_below(dir.as_fd(), entry, depth + 1))
+    entries.iter().try_for_each(|(entry, kind)| remove_below(dir.as_fd(), entry, *kind, depth + 1))
 }
 
 /// Removes a tree by its path.

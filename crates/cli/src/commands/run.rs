@@ -32,7 +32,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
         return prepared.dry_run(format, context);
     }
     prepared.trusted(reporter)?;
-    let engine = engines::connect(prepared.request.engine, context)?;
+    let engine = engines::connect(prepared.request.engine, &prepared.host.identity, context)?;
     let facts = engine.facts()?;
     reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
     let (request, image) = prepared.image(engine.as_ref(), context, reporter)?;
@@ -199,7 +199,7 @@ impl Prepared {
     }
 
     fn ask_engine(&self, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
-        let engine = engines::connect(self.request.engine, context)?;
+        let engine = engines::connect(self.request.engine, &self.host.identity, context)?;
         let facts = engine.facts()?;
         let image = engine.image(&self.request.image)?;
         if image.is_none() {

@@ -276,6 +276,8 @@ pub(crate) fn ann(supplementary: &[Group]) -> InitSpec {
         entrypoint: Vec::new(),
         keep_env: Vec::new(),
         keep_groups: false,
+        in_place: false,
+        die_with_launcher: false,
         hangup_grace_seconds: None,
     }
 }
