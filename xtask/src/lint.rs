@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["core", "identity"]),
     ("engine", &["core", "identity", "testkit"]),
     ("image", &["core"]),
-    ("native", &["core", "identity", "testkit"]),
+    ("native", &["core", "identity"]),
     ("testkit", &[]),
     ("cli", &["core", "engine", "host", "identity", "image", "native", "testkit"]),
 ];

@@ -30,7 +30,8 @@ pub(crate) fn exit(ground: &Ground, only: Option<&str>) -> bool {
         let name = format!("the command is ended by {signal}");
         if wanted(&name) {
             let script = format!("kill -{signal} $$");
-            verdict.row(&name, ends_with(&mut run(&["bash", "-c", &script]), 128 + number));
+            // Not bash, which ignores SIGQUIT always.
+            verdict.row(&name, ends_with(&mut run(&["sh", "-c", &script]), 128 + number));
         }
         let name = format!("the launcher gets {signal}");
         if signal != "KILL" && wanted(&name) {
