@@ -20,14 +20,14 @@ pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 pub(crate) fn connect(kind: Option<EngineKind>, who: &Identity, context: &Context) -> Result<Box<dyn Engine>> {
     match kind {
         Some(EngineKind::Docker) => Ok(Box::new(docker(context)?)),
-        Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), context)?)),
+        Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), None, context)?)),
         Some(EngineKind::Podman) => Err(Error::failure("the engine podman is not part of this version")
             .with_hint("leave out --engine, or give --engine docker or --engine native")),
         None => match docker(context) {
             Ok(docker) => Ok(Box::new(docker)),
             // Somebody who names a daemon wants that one.
             Err(error) if context.env.contains_key("DOCKER_HOST") => Err(error),
-            Err(_) => Ok(Box::new(native_for(who.clone(), context)?)),
+            Err(error) => Ok(Box::new(native_for(who.clone(), Some(error.to_string()), context)?)),
         },
     }
 }
@@ -62,10 +62,10 @@ fn store(context: &Context) -> Option<std::path::PathBuf> {
 /// The engine built in.
 pub(crate) fn native(context: &Context) -> Result<Native> {
     let options = DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT };
-    native_for(run_docker_host::detect_host(&options)?.facts.identity, context)
+    native_for(run_docker_host::detect_host(&options)?.facts.identity, None, context)
 }
 
-fn native_for(identity: Identity, context: &Context) -> Result<Native> {
+fn native_for(identity: Identity, instead_of: Option<String>, context: &Context) -> Result<Native> {
     let store = store(context).ok_or_else(|| {
         Error::failure("there is no place for images: HOME is not set")
             .with_hint("set RUN_DOCKER_STORE to a directory")
@@ -76,6 +76,7 @@ fn native_for(identity: Identity, context: &Context) -> Result<Native> {
         gid: identity.group.gid,
         groups: identity.supplementary.iter().map(|g| g.gid).collect(),
         name: identity.name,
+        instead_of,
         init: INIT,
         init_digest: INIT_DIGEST.to_owned(),
         docker_socket: detect_endpoint(&context.env, &home).ok().map(|endpoint| endpoint.socket),

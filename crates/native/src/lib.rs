@@ -59,6 +59,9 @@ pub struct NativeOptions {
     pub init_digest: String,
     /// Docker's socket, from which images may be taken.
     pub docker_socket: Option<PathBuf>,
+    /// Why this engine was chosen although Docker comes first, for the hint of
+    /// a run that then fails for want of an image.
+    pub instead_of: Option<String>,
 }
 
 /// Where the caller's store is: `RUN_DOCKER_STORE`, root's the machine's, a
@@ -226,9 +229,13 @@ impl Engine for Native {
         if self.take_from_docker(image, progress)? {
             return Ok(());
         }
-        Err(Error::failure(format!("there is no image {image} in the native engine's store"))
+        let error = Error::failure(format!("there is no image {image} in the native engine's store"))
             .with_hint("import it: docker save NAME:TAG -o FILE on a machine that has it, then run-docker image import FILE")
-            .with_hint("run-docker image list shows what is there"))
+            .with_hint("run-docker image list shows what is there");
+        Err(match &self.options.instead_of {
+            Some(why) => error.with_hint(format!("Docker would have been taken first: {why}")),
+            None => error,
+        })
     }
 
     fn import(

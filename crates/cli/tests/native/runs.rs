@@ -237,3 +237,25 @@ fn limits_hold() {
     );
     assert_eq!(limit, "321\n12288\n");
 }
+
+#[test]
+fn without_docker_it_is_what_auto_takes() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new(Who::Alone);
+    let auto = |words: &[&str]| {
+        let mut command = place.command(words);
+        command.env_remove("RUN_DOCKER_ENGINE");
+        let output = output(&mut command);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let head = ["--no-stdin", "--verbose", "--image", crate::support::IMAGE, "", "", "echo", "here"];
+    let (code, stdout, stderr) = auto(&head);
+    assert_eq!((code, stdout.as_str()), (Some(0), "here\n"), "{stderr}");
+    assert!(stderr.contains("native"), "{stderr}");
+    let (code, _, stderr) = auto(&["--no-stdin", "--image", "no/such:1", "", "", "true"]);
+    assert_eq!(code, Some(125), "{stderr}");
+    // Neither the way to an image nor the reason for this engine is kept back.
+    assert!(stderr.contains("run-docker image import") && stderr.contains("Docker would have been taken first"), "{stderr}");
+}
