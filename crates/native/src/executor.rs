@@ -289,14 +289,31 @@ fn resolve(root: BorrowedFd<'_>, target: &Target) -> Result<Option<OwnedFd>, Err
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno),
     }
-    let last = target.ancestors.len().wrapping_sub(1);
-    for (i, (directory, name)) in target.ancestors.iter().enumerate() {
-        let parent = open(root, directory, OFlags::PATH | OFlags::DIRECTORY)?;
+    let directory = |i: usize| match target.ancestors.get(i) {
+        Some((directory, _)) => open(root, directory, OFlags::PATH | OFlags::DIRECTORY),
+        None => Err(Errno::NOENT),
+    };
+    let Some(last) = target.ancestors.len().checked_sub(1) else { return Err(Errno::NOENT) };
+    // From the deepest directory that is there, most often the last one.
+    let mut first = last;
+    let mut parent = directory(first);
+    while first > 0 && matches!(parent, Err(Errno::NOENT)) {
+        first -= 1;
+        parent = directory(first);
+    }
+    for (i, (_, name)) in target.ancestors.iter().enumerate().skip(first) {
+        if i > first {
+            parent = directory(i);
+        }
+        let at = match &parent {
+            Ok(fd) => fd.as_fd(),
+            Err(errno) => return Err(*errno),
+        };
         let made = if i == last && target.leaf == Leaf::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
+            rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
         } else {
-            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+            rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755))
         };
         match made {
             Ok(()) | Err(Errno::EXIST) => {}
