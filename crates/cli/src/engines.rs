@@ -17,7 +17,11 @@ pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 
 /// Connects to the engine asked for. `None` chooses: Docker where its socket
 /// answers to this user, else the one built in.
-pub(crate) fn connect(kind: Option<EngineKind>, who: &Identity, context: &Context) -> Result<Box<dyn Engine>> {
+pub(crate) fn connect(
+    kind: Option<EngineKind>,
+    who: &Identity,
+    context: &Context,
+) -> Result<Box<dyn Engine>> {
     match kind {
         Some(EngineKind::Docker) => Ok(Box::new(docker(context)?)),
         Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), None, context)?)),

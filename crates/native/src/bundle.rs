@@ -91,7 +91,8 @@ impl Bundle {
     /// The layers as overlay's options name them, the highest first: by their
     /// paths where these are short and plain, else by links with short names.
     pub(crate) fn lower(&self, layers: &[PathBuf]) -> Result<String> {
-        let plain = |path: &PathBuf| path.to_str().filter(|p| !p.contains([':', ',', '\\'])).map(str::to_owned);
+        let plain =
+            |path: &PathBuf| path.to_str().filter(|p| !p.contains([':', ',', '\\'])).map(str::to_owned);
         let paths: Option<Vec<String>> = layers.iter().rev().map(plain).collect();
         if let Some(paths) = paths.map(|paths| paths.join(":")).filter(|p| p.len() < MAX_LOWER) {
             return Ok(paths);

@@ -248,7 +248,11 @@ fn without_docker_it_is_what_auto_takes() {
         let mut command = place.command(words);
         command.env_remove("RUN_DOCKER_ENGINE");
         let output = output(&mut command);
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let head = ["--no-stdin", "--verbose", "--image", crate::support::IMAGE, "", "", "echo", "here"];
     let (code, stdout, stderr) = auto(&head);
@@ -257,5 +261,8 @@ fn without_docker_it_is_what_auto_takes() {
     let (code, _, stderr) = auto(&["--no-stdin", "--image", "no/such:1", "", "", "true"]);
     assert_eq!(code, Some(125), "{stderr}");
     // Neither the way to an image nor the reason for this engine is kept back.
-    assert!(stderr.contains("run-docker image import") && stderr.contains("Docker would have been taken first"), "{stderr}");
+    assert!(
+        stderr.contains("run-docker image import") && stderr.contains("Docker would have been taken first"),
+        "{stderr}"
+    );
 }
