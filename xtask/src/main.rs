@@ -1,11 +1,13 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|tty`.
 //! Each ends in a verdict.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
 mod lint;
 mod matrix;
+mod rows;
 mod setup;
+mod tty;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,15 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Terminals, keys, and streams exact to the byte
+    Tty {
+        /// Only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// Without the rows of a gigabyte
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -11,6 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
+    ("tmux", "tmux"),
     ("ip", "iproute2"),
 ];
 
