@@ -45,22 +45,33 @@ impl Docker {
                         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
                         return Ok(ExitStatus(u8::try_from(code & 0xff).unwrap_or(125)));
                     }
-                    caught = signals.next() => forward(pid, caught),
+                    caught = signals.next() => forward(pid, caught, keys_are_signals(&plan)),
                 }
             }
         })
     }
 }
 
-fn forward(pid: rustix::process::Pid, caught: Caught) {
+/// True where a Ctrl-C becomes a signal to the client as well as to us: both
+/// are the terminal's foreground job, and it is not in raw mode.
+fn keys_are_signals(plan: &RunPlan) -> bool {
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
+    !plan.stdio.tty && rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+fn forward(pid: rustix::process::Pid, caught: Caught, keys_are_signals: bool) {
     use rustix::process::{Signal, kill_process};
     let signal = match caught {
-        Caught::Forward("TERM", _) => Signal::TERM,
+        // The client has had it from the terminal; twice would be one too many.
+        Caught::Forward("INT" | "QUIT", _) if keys_are_signals => return,
+        Caught::Forward("INT", _) => Signal::INT,
+        Caught::Forward("QUIT", _) => Signal::QUIT,
         Caught::Forward("USR1", _) => Signal::USR1,
         Caught::Forward("USR2", _) => Signal::USR2,
+        Caught::Forward(..) => Signal::TERM,
         Caught::Hangup => Signal::HUP,
-        // Keys: the terminal has sent them to the client already.
-        Caught::Forward(..) | Caught::Resize => return,
+        // It has the terminal and is told by it.
+        Caught::Resize => return,
     };
     // A client that is gone is about to be reaped.
     let _ = kill_process(pid, signal);
