@@ -1,5 +1,6 @@
 //! A run: create, connect, wait, start, follow, and leave nothing behind.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -28,8 +29,8 @@ const MAX_SUFFIX: u32 = 999;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// After the terminal is gone, or nobody reads our output: until SIGKILL.
-const HANGUP_LIMIT: Duration = Duration::from_secs(20);
-const PIPE_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const HANGUP_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const PIPE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The SIGINT that kills.
 const LAST_INTERRUPT: u32 = 3;
@@ -143,7 +144,8 @@ impl Docker {
         if plan.stdio.detach {
             return Ok(match self.start(plan, id).await? {
                 Started::Yes => {
-                    println!("{id}");
+                    // Whoever closed standard output does not want the id.
+                    let _ = writeln!(std::io::stdout(), "{id}");
                     Some(ExitStatus::SUCCESS)
                 }
                 Started::InitMissing => None,
@@ -196,7 +198,13 @@ impl Docker {
     /// Tells the container's terminal its size; best effort, the next change
     /// tries again.
     pub(super) async fn resize(&self, id: &str) {
+        self.resize_by(id, 0).await;
+    }
+
+    /// As [`Self::resize`], larger by so many rows and columns.
+    pub(super) async fn resize_by(&self, id: &str, more: u16) {
         if let Some((rows, columns)) = window_size() {
+            let (rows, columns) = (rows.saturating_add(more), columns.saturating_add(more));
             let options = ResizeContainerTTYOptionsBuilder::new().h(rows.into()).w(columns.into()).build();
             let _ = self.api.resize_container_tty(id, options).await;
         }
@@ -207,6 +215,17 @@ impl Docker {
         // It may have ended meanwhile; the wait tells.
         let _ = self.api.kill_container(id, Some(options)).await;
     }
+}
+
+/// A line for the person. A terminal that is gone, or a full disk, is no reason
+/// to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Our own output cannot be written (a full disk), or the engine's breaks off.
+pub(super) fn output_lost(error: std::io::Error) -> Error {
+    Error::failure("the command's output could not be passed on").with_source(error)
 }
 
 /// A command whose streams are ours.
@@ -253,9 +272,9 @@ impl Session<'_> {
                             self.docker.kill(self.id, "SIGTERM").await;
                             kill_at = Some(Instant::now() + HANGUP_LIMIT);
                         }
-                        _ if self.tty && self.detached(&mut ended).await => {
+                        _ if self.tty && kill_at.is_none() && self.detached(&mut ended).await => {
                             let name = self.name;
-                            eprintln!("\r\nrun-docker: detached; come back with: run-docker attach {name}");
+                            say(&format!("\r\nrun-docker: detached; come back with: run-docker attach {name}\r"));
                             return Ok(ExitStatus::SUCCESS);
                         }
                         _ => {}
@@ -268,7 +287,7 @@ impl Session<'_> {
                         kill_at.get_or_insert(Instant::now() + HANGUP_LIMIT);
                     }
                     Caught::Forward("INT", _) if interrupts + 1 == LAST_INTERRUPT => {
-                        eprintln!("run-docker: the command does not end by itself: killing it");
+                        say("run-docker: the command does not end by itself: killing it");
                         self.docker.kill(self.id, "SIGKILL").await;
                     }
                     Caught::Forward(signal, _) => {
@@ -286,7 +305,7 @@ impl Session<'_> {
             failed_output = Some(error);
         }
         match failed_output {
-            Some(error) => Err(Error::failure("the command's output could not be passed on").with_source(error)),
+            Some(error) => Err(output_lost(error)),
             None => Ok(ExitStatus(status)),
         }
     }
