@@ -75,14 +75,21 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn run(&self, flags: &[&str], command: &[&str]) -> Command {
-        let mut run = self.sandbox.command(self.program);
+        let mut run = self.launcher();
         run.args(["--quiet", "--no-stdin", "--image", &self.image, "--network", "none"]);
         run.args(flags).args(["", ""]).args(command);
         run
     }
 
+    /// With SIGHUP as a shell has it, even where this task runs under nohup(1).
+    fn launcher(&self) -> Command {
+        let mut launcher = self.sandbox.command("env");
+        launcher.arg("--default-signal=HUP").arg(self.program);
+        launcher
+    }
+
     fn own(&self, words: &[&str]) -> Command {
-        let mut own = self.sandbox.command(self.program);
+        let mut own = self.launcher();
         own.args(words).stdin(Stdio::null());
         own
     }

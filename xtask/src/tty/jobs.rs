@@ -5,6 +5,7 @@ use run_docker_testkit::{docker, run_ok};
 
 use super::Sitting;
 use super::screen::{Screen, poll};
+use crate::verdict::same;
 
 /// The rows of this group.
 pub(super) const ROWS: &[(&str, Sitting)] = &[
@@ -20,6 +21,7 @@ pub(super) const CLOSED: &[(&str, Sitting)] = &[
     ("the terminal closed: a command is gone", closed_command),
     ("the terminal closed: a command that ignores SIGHUP is gone", closed_stubborn),
     ("the terminal closed: a run through the docker client is gone", closed_client),
+    ("the terminal closed: a run under nohup goes on", closed_nohup),
 ];
 
 fn background(screen: &Screen) -> Result<(), String> {
@@ -93,4 +95,22 @@ fn closed_client(screen: &Screen) -> Result<(), String> {
     screen.start("$R --docker-args '--stop-timeout 5' '' '' bash")?;
     screen.see("tess@")?;
     close(screen)
+}
+
+/// The script tells which signals came: SIGHUP must not.
+fn closed_nohup(screen: &Screen) -> Result<(), String> {
+    let script = "trap 'echo HUP >>/exp/came' HUP; trap 'echo TERM >>/exp/came; exit 3' TERM; \
+                  echo up >/exp/came; while :; do sleep 0.1; done";
+    std::fs::write(screen.sandbox.project().join("script"), script).map_err(|e| e.to_string())?;
+    let came = || std::fs::read_to_string(screen.sandbox.project().join("came")).unwrap_or_default();
+    screen.line("nohup $R '' '' bash /exp/script >/dev/null 2>&1 & echo \"job $!.\"")?;
+    poll("the script's start", || Ok(came() == "up\n"))?;
+    let text = screen.text()?;
+    let pid = text.rsplit_once("job ").and_then(|(_, tail)| tail.split_once('.'));
+    let pid = pid.map(|(pid, _)| pid.to_owned()).ok_or("no job")?;
+    screen.tmux(&["kill-session"])?;
+    run_ok(std::process::Command::new("kill").args(["-HUP", &pid]));
+    run_ok(std::process::Command::new("kill").args(["-TERM", &pid]));
+    screen.container_is("gone")?;
+    same("what came", &came(), "up\nTERM\n")
 }

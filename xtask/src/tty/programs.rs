@@ -66,7 +66,10 @@ fn resize(screen: &Screen) -> Result<(), String> {
 }
 
 fn password(screen: &Screen) -> Result<(), String> {
-    screen.start("$R '' '' 'read -rs -p Password: word; echo; echo ${#word} letters'")?;
+    // getpass hides what is typed before it asks; `read -s` asks first.
+    let script = "import getpass; print(len(getpass.getpass('Password:')), 'letters')\n";
+    std::fs::write(screen.sandbox.project().join("ask.py"), script).map_err(|e| e.to_string())?;
+    screen.start("$R '' '' python3 /exp/ask.py")?;
     screen.see("Password:")?;
     screen.line("correct horse")?;
     screen.see("13 letters")?;

@@ -13,7 +13,7 @@ use crate::verdict::same;
 
 /// Until something expected must have shown. Far longer than it takes: only a
 /// failure ever waits for it.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Columns and rows of a fresh terminal.
 pub(super) const SIZE: (u16, u16) = (100, 30);
@@ -42,10 +42,11 @@ impl Screen {
         let (program, image) = (program.display(), image(Flavor::Debian));
         let run = format!("{program} --quiet --image {image} --network none --name {}", screen.container);
         let mut start = screen.sandbox.command("tmux");
-        start.env("R", run).env("D", program.to_string()).env("SHELL", "/bin/bash").env("PS1", PROMPT);
+        start.env("R", run).env("D", program.to_string()).env("SHELL", "/bin/bash");
         start.args(["-L", &screen.socket, "-f", "/dev/null", "-u", "new-session", "-d"]);
         start.args(["-x", &SIZE.0.to_string(), "-y", &SIZE.1.to_string()]);
-        start.arg("exec bash --norc --noprofile -i");
+        // By env(1): the shell that starts this one would drop it.
+        start.arg(format!("exec env PS1='{PROMPT}' bash --norc --noprofile -i"));
         let started = output(&mut start);
         if !started.status.success() {
             return Err(format!("tmux: {}", String::from_utf8_lossy(&started.stderr)));
