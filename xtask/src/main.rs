@@ -29,9 +29,9 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
-    /// setup, lint and every test
+    /// setup, lint, every test, and a person at a terminal
     Test {
-        /// The matrices too
+        /// The matrices too, and gigabytes through pipes
         #[arg(long)]
         matrices: bool,
     },
@@ -84,6 +84,7 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && tty::run(&program(), !matrices, None)
         && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
 }
 

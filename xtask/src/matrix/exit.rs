@@ -18,8 +18,11 @@ const SOME_CODES: [u8; 12] = [0, 1, 2, 63, 64, 100, 125, 126, 127, 128, 130, 255
 /// Signals that end a command, and their numbers (signal(7)).
 const SIGNALS: [(&str, i32); 5] = [("TERM", 15), ("INT", 2), ("HUP", 1), ("QUIT", 3), ("KILL", 9)];
 
-/// A flag without a typed meaning here: such a run goes through the docker client.
+/// A flag without a typed meaning here: the docker client creates the container.
 const CLIENT: &[&str] = &["--docker-args", "--stop-timeout 5"];
+
+/// A flag about the client itself, which then runs the command to its end.
+const CLIENT_RUN: &[&str] = &["--docker-args", "--detach-keys=ctrl-x"];
 
 /// Says that it runs, then waits to be ended.
 const ASLEEP: &str = "echo up; exec sleep 600";
@@ -36,14 +39,14 @@ pub(crate) fn exit(program: &Path, only: Option<&str>) -> bool {
         let script = name.clone();
         rows.push(Row::new(name, move || ends_with(&mut way.run(&[], &["sh", "-c", &script]), code)));
     }
-    for (via, flags) in [("", &[][..]), ("docker client: ", CLIENT)] {
+    for (via, flags) in [("", &[][..]), ("docker create: ", CLIENT), ("docker run: ", CLIENT_RUN)] {
         rows.extend(signal_rows(way, via, flags));
         rows.extend(start_rows(way, via, flags));
     }
     for code in SOME_CODES {
         let script = format!("exit {code}");
         let mut run = way.run(CLIENT, &["sh", "-c", &script]);
-        rows.push(Row::new(format!("docker client: exit {code}"), move || ends_with(&mut run, code.into())));
+        rows.push(Row::new(format!("docker create: exit {code}"), move || ends_with(&mut run, code.into())));
     }
     rows.push(Row::new("exec: codes, signals, 126, 127", move || exec(way)));
     rows.push(Row::new("detached: codes, signals, 126, 127", move || detached(way)));
@@ -77,6 +80,10 @@ impl Way<'_> {
     fn run(&self, flags: &[&str], command: &[&str]) -> Command {
         let mut run = self.launcher();
         run.args(["--quiet", "--no-stdin", "--image", &self.image, "--network", "none"]);
+        if flags == CLIENT_RUN {
+            // The client has no second try for a name made of the time.
+            run.args(["--name", &unique_name()]);
+        }
         run.args(flags).args(["", ""]).args(command);
         run
     }
@@ -95,13 +102,17 @@ impl Way<'_> {
     }
 }
 
+fn unique_name() -> String {
+    format!("exit{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A name for a container that others look for; removed at the end, however
 /// that comes.
 struct Named(String);
 
 impl Named {
     fn new() -> Self {
-        Self(format!("exit{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)))
+        Self(unique_name())
     }
 }
 
@@ -116,7 +127,7 @@ fn signal_rows<'a>(way: &'a Way<'_>, via: &str, flags: &'static [&'static str]) 
     for (signal, number) in SIGNALS {
         rows.push(Row::new(format!("{via}the command is ended by {signal}"), move || {
             let script = format!("kill -{signal} $$");
-            ends_with(&mut way.run(flags, &["bash", "-c", &script]), 128 + number)
+            ends_with(&mut way.run(flags, &["sh", "-c", &script]), 128 + number)
         }));
         if signal != "KILL" {
             rows.push(Row::new(format!("{via}the launcher gets {signal}"), move || {
@@ -151,7 +162,7 @@ fn exec(way: &Way<'_>) -> Result<(), String> {
         ends_with(&mut enter(&["sh", "-c", &format!("exit {code}")]), code.into())?;
     }
     for (signal, number) in SIGNALS {
-        ends_with(&mut enter(&["bash", "-c", &format!("kill -{signal} $$")]), 128 + number)?;
+        ends_with(&mut enter(&["sh", "-c", &format!("kill -{signal} $$")]), 128 + number)?;
     }
     for (signal, number) in SIGNALS.into_iter().filter(|s| s.0 != "KILL") {
         let mut child = up(enter(&["bash", "-c", ASLEEP]))?;
@@ -168,7 +179,7 @@ fn exec(way: &Way<'_>) -> Result<(), String> {
 /// A detached run reports its start; its end is the engine's to tell.
 fn detached(way: &Way<'_>) -> Result<(), String> {
     let mut commands: Vec<(Vec<String>, u8)> = Vec::new();
-    let script = |text: String| vec!["bash".to_owned(), "-c".to_owned(), text];
+    let script = |text: String| vec!["sh".to_owned(), "-c".to_owned(), text];
     commands.extend(SOME_CODES.map(|code| (script(format!("exit {code}")), code)));
     commands.extend(SIGNALS.map(|(s, n)| (script(format!("kill -{s} $$")), 128 + u8::try_from(n).unwrap_or(0))));
     commands.push((vec!["no-such-command".to_owned()], 127));

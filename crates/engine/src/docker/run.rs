@@ -23,7 +23,7 @@ use super::volume::init_is_missing;
 use super::Docker;
 
 /// Names tried for one template: as many as could be started in its second.
-const MAX_SUFFIX: u32 = 999;
+pub(super) const MAX_SUFFIX: u32 = 999;
 
 /// Time for output that is still on its way after the command ended.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -86,6 +86,9 @@ impl Docker {
 
     /// Creates the container under the plan's name, or the next free one.
     async fn create(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
+        if !plan.client_flags.is_empty() {
+            return self.create_by_client(plan).await;
+        }
         let mut name = plan.name.clone();
         let body = create_body(plan);
         for suffix in 2..=MAX_SUFFIX {
@@ -107,7 +110,7 @@ impl Docker {
         Err(Error::failure(format!("{MAX_SUFFIX} containers are called like {}", plan.name)))
     }
 
-    async fn name_is_taken(&self, name: &ContainerName) -> Error {
+    pub(super) async fn name_is_taken(&self, name: &ContainerName) -> Error {
         let error = Error::failure(format!("the name {name} is taken"));
         let Ok(found) = self.api.inspect_container(name.as_str(), None).await else { return error };
         let owner = found.config.and_then(|c| c.labels).and_then(|l| l.get("run-docker.user").cloned());
@@ -120,7 +123,7 @@ impl Docker {
             .with_hint(format!("take another with --name, enter it with run-docker exec {name}, or remove it with run-docker rm -f {name}"))
     }
 
-    /// A name for a run through the client, which has no retry.
+    /// A name for a run by the client, which has no retry.
     pub(super) async fn free_name(&self, plan: &RunPlan) -> Result<ContainerName> {
         let mut name = plan.name.clone();
         for suffix in 2..=MAX_SUFFIX {
@@ -219,7 +222,7 @@ impl Docker {
 
 /// A line for the person. A terminal that is gone, or a full disk, is no reason
 /// to stop.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
