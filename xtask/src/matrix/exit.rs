@@ -181,7 +181,8 @@ fn detached(way: &Way<'_>) -> Result<(), String> {
     let mut commands: Vec<(Vec<String>, u8)> = Vec::new();
     let script = |text: String| vec!["sh".to_owned(), "-c".to_owned(), text];
     commands.extend(SOME_CODES.map(|code| (script(format!("exit {code}")), code)));
-    commands.extend(SIGNALS.map(|(s, n)| (script(format!("kill -{s} $$")), 128 + u8::try_from(n).unwrap_or(0))));
+    commands
+        .extend(SIGNALS.map(|(s, n)| (script(format!("kill -{s} $$")), 128 + u8::try_from(n).unwrap_or(0))));
     commands.push((vec!["no-such-command".to_owned()], 127));
     commands.push((vec!["/etc/passwd".to_owned()], 126));
     for (command, code) in commands {
@@ -247,7 +248,8 @@ fn code(status: ExitStatus, expected: i32) -> Result<(), String> {
 
 fn ends_with(command: &mut Command, expected: i32) -> Result<(), String> {
     let output = output(command);
-    let words: Vec<_> = command.get_args().skip_while(|a| !a.to_string_lossy().contains("run-docker")).collect();
+    let words: Vec<_> =
+        command.get_args().skip_while(|a| !a.to_string_lossy().contains("run-docker")).collect();
     code(output.status, expected)
         .map_err(|why| format!("{why}\n{words:?}\n{}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -22,6 +22,7 @@ pub(super) const CLOSED: &[(&str, Sitting)] = &[
     ("the terminal closed: a command that ignores SIGHUP is gone", closed_stubborn),
     ("the terminal closed: a run through the docker client is gone", closed_client),
     ("the terminal closed: a run under nohup goes on", closed_nohup),
+    ("the terminal closed: a command of exec is gone, its container is not", closed_exec),
 ];
 
 fn background(screen: &Screen) -> Result<(), String> {
@@ -113,4 +114,19 @@ fn closed_nohup(screen: &Screen) -> Result<(), String> {
     run_ok(std::process::Command::new("kill").args(["-TERM", &pid]));
     screen.container_is("gone")?;
     same("what came", &came(), "up\nTERM\n")
+}
+
+fn closed_exec(screen: &Screen) -> Result<(), String> {
+    let name = &screen.container;
+    screen.start("$R -d '' '' sleep 600 >/dev/null")?;
+    screen.ends_with(0)?;
+    screen.start(&format!("$D exec {name} 'echo asleep$((1 + 1)); exec sleep 1000'"))?;
+    screen.see("asleep2")?;
+    let runs = || run_ok(docker().args(["top", name, "-o", "args"])).contains("sleep 1000");
+    if !runs() {
+        return Err("docker top does not show the command".to_owned());
+    }
+    screen.tmux(&["kill-session"])?;
+    poll("the end of the command", || Ok(!runs()))?;
+    screen.container_is("running")
 }

@@ -145,7 +145,8 @@ fn second_shell(screen: &Screen) -> Result<(), String> {
     screen.see("30 100")?;
     screen.keys(&["C-c"])?;
     screen.tmux(&["resize-window", "-x", "90", "-y", "20"])?;
-    screen.line("until [ \"$(stty size)\" = '20 90' ]; do sleep 0.1; done; echo it is$((20 * 90)); exit 8")?;
+    screen
+        .line("until [ \"$(stty size)\" = '20 90' ]; do sleep 0.1; done; echo it is$((20 * 90)); exit 8")?;
     screen.see("it is1800")?;
     screen.ends_with(8)?;
     screen.container_is("running")

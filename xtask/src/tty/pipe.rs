@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use run_docker_testkit::{Flavor, Person, Sandbox, image, output};
+use run_docker_testkit::{Flavor, Person, Sandbox, docker, image, output, run_ok};
 
 use super::poll;
 use crate::rows::Row;
@@ -27,6 +27,8 @@ pub(super) fn rows(program: &Path) -> Vec<Row<'_>> {
         row("standard error is kept apart from standard output", apart),
         row("every byte value comes through both ways", every_byte),
         row("| head -1 ends at once with 141, saying nothing", head),
+        row("exec | head -1 ends at once with 141, saying nothing", exec_head),
+        row("exec waits for a command that closed its output", exec_closed_output),
         row("output to a full disk is an error that says so", full_disk),
         row("error output to a full disk is an error too", full_disk_stderr),
         row("standard input closed", closed_input),
@@ -59,7 +61,10 @@ impl<'a> Bench<'a> {
     /// A run of a command; `flags` come before its words.
     fn run(&self, flags: &[&str], command: &[&str]) -> Command {
         let mut run = self.sandbox.command(self.program);
-        run.args(["--quiet", "--image", &self.image, "--network", "none"]).args(flags).args(["", ""]).args(command);
+        run.args(["--quiet", "--image", &self.image, "--network", "none"])
+            .args(flags)
+            .args(["", ""])
+            .args(command);
         run
     }
 
@@ -114,6 +119,26 @@ fn head(bench: &Bench<'_>) -> Result<(), String> {
     ends(bench.script("$R '' '' yes | head -1; exit ${PIPESTATUS[0]}"), 141, "y\n", "")
 }
 
+/// A script about a container of its own, `$N`; `$D` is the launcher alone.
+fn in_container(bench: &Bench<'_>, script: &str, code: i32, stdout: &str) -> Result<(), String> {
+    let name = format!("pipe{}-{code}", std::process::id());
+    let text = format!("$R -d --name $N '' '' sleep 600 >/dev/null; {script}");
+    let mut command = bench.script(&text);
+    command.env("N", &name).env("D", bench.program);
+    let result = ends(command, code, stdout, "");
+    run_ok(docker().args(["rm", "-f", &name]));
+    result
+}
+
+fn exec_head(bench: &Bench<'_>) -> Result<(), String> {
+    in_container(bench, "$D exec $N yes | head -1; exit ${PIPESTATUS[0]}", 141, "y\n")
+}
+
+fn exec_closed_output(bench: &Bench<'_>) -> Result<(), String> {
+    let script = "$D exec $N 'echo said; exec >/dev/null 2>&1 </dev/null; sleep 1; exit 23'";
+    in_container(bench, script, 23, "said\n")
+}
+
 fn full_disk(bench: &Bench<'_>) -> Result<(), String> {
     full(bench, "$R '' '' 'echo too much; sleep 100' >/dev/full")
 }
@@ -147,7 +172,8 @@ fn unread_input(bench: &Bench<'_>) -> Result<(), String> {
 }
 
 fn read_loop(bench: &Bench<'_>) -> Result<(), String> {
-    let script = "printf 'a\\nb\\nc\\n' | while read -r word; do $R --no-stdin '' '' \"cat; echo got $word\"; done";
+    let script =
+        "printf 'a\\nb\\nc\\n' | while read -r word; do $R --no-stdin '' '' \"cat; echo got $word\"; done";
     ends(bench.script(script), 0, "got a\ngot b\ngot c\n", "")
 }
 

@@ -94,8 +94,11 @@ fn low_bytes(screen: &Screen) -> Result<(), String> {
     let file = screen.sandbox.project().join("bytes");
     screen.tmux(&["pipe-pane", &format!("cat >{}", file.display())])?;
     let printf = r"printf '\000\001\002\000\000\000\000\005low\001\177\377end'";
-    std::fs::write(screen.sandbox.project().join("say"), format!("sleep 0.2; {printf}; sleep 0.2; {printf}; echo ' all'"))
-        .map_err(|e| e.to_string())?;
+    std::fs::write(
+        screen.sandbox.project().join("say"),
+        format!("sleep 0.2; {printf}; sleep 0.2; {printf}; echo ' all'"),
+    )
+    .map_err(|e| e.to_string())?;
     screen.start("$R '' '' bash /exp/say")?;
     screen.see(" all")?;
     screen.ends_with(0)?;

@@ -137,7 +137,8 @@ impl Screen {
         poll("stty's answer", || Ok(path.exists()))?;
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         let fields = text.split_inclusive(';').filter(|f| !f.contains("rows ") && !f.contains("columns "));
-        Ok(fields.collect::<String>() + &self.asked("alternate screen %#{alternate_on} cursor %#{cursor_flag}")?)
+        Ok(fields.collect::<String>()
+            + &self.asked("alternate screen %#{alternate_on} cursor %#{cursor_flag}")?)
     }
 
     /// Waits until the row's container runs (`docker inspect`), or is gone.
