@@ -68,6 +68,7 @@ impl Docker {
     ) -> Result<u8> {
         let Streams { mut output, stop_input: _stop_input } = streams;
         let mut output_open = true;
+        let mut reader_gone = false;
         let mut failed_output = None;
         // What it gets when it does not end by itself; the next one last.
         let mut sentence: Vec<(Instant, Signal)> = Vec::new();
@@ -79,6 +80,7 @@ impl Docker {
                     output_open = false;
                     match end {
                         Ok(OutputEnd::ReaderGone) => {
+                            reader_gone = true;
                             self.signal_exec(exec, Signal::PIPE).await;
                             sentence = vec![(now + PIPE_LIMIT, Signal::KILL)];
                         }
@@ -95,6 +97,8 @@ impl Docker {
                     let found = found.map_err(|e| explain(e, "asking how the command ended".to_owned()))?;
                     if found.running != Some(true) {
                         let code = found.exit_code.and_then(|c| u8::try_from(c & 0xff).ok()).unwrap_or(125);
+                        // 126 is the engine's word for a connection that closed.
+                        let code = if reader_gone && code == 126 { 141 } else { code };
                         return failed_output.map_or(Ok(code), |e| Err(output_lost(e)));
                     }
                 }
