@@ -1,11 +1,13 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|tty`.
 //! Each ends in a verdict.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
 mod lint;
 mod matrix;
+mod rows;
 mod setup;
+mod tty;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -27,9 +29,9 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
-    /// setup, lint and every test
+    /// setup, lint, every test, and a person at a terminal
     Test {
-        /// The matrices too
+        /// The matrices too, and gigabytes through pipes
         #[arg(long)]
         matrices: bool,
     },
@@ -40,6 +42,15 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+    },
+    /// Terminals, keys, and streams exact to the byte
+    Tty {
+        /// Only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// Without the rows of a gigabyte
+        #[arg(long)]
+        quick: bool,
     },
 }
 
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -72,6 +84,7 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && tty::run(&program(), !matrices, None)
         && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
 }
 

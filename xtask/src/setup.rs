@@ -12,6 +12,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
+    ("tmux", "tmux"),
     ("ip", "iproute2"),
 ];
 

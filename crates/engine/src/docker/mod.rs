@@ -133,10 +133,10 @@ impl Engine for Docker {
     }
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
-        if plan.client_flags.is_empty() {
-            self.runtime.block_on(self.run_plan(plan))
-        } else {
+        if client::is_for_the_client(plan) {
             self.run_client(plan)
+        } else {
+            self.runtime.block_on(self.run_plan(plan))
         }
     }
 
