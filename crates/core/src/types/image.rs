@@ -54,7 +54,12 @@ fn path_component(user: &str) -> String {
         out.push(c);
     }
     let out = out.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    if out.is_empty() { "user".to_owned() } else { out.to_owned() }
+    if out.is_empty() {
+        return "user".to_owned();
+    }
+    // A first component with a dot is read as a registry, and no host's name
+    // has an underscore in it.
+    if out.contains('.') { out.replace('_', "-") } else { out.to_owned() }
 }
 
 fn valid_component(component: &str) -> bool {
@@ -193,6 +198,8 @@ mod tests {
             ("José", "jos/cuda-miniconda:latest"),
             ("1234", "1234/cuda-miniconda:latest"),
             ("_x_", "x/cuda-miniconda:latest"),
+            ("ann_b", "ann_b/cuda-miniconda:latest"),
+            ("ann_b.lee", "ann-b.lee/cuda-miniconda:latest"),
             ("é", "user/cuda-miniconda:latest"),
         ] {
             let default = ImageReference::default_for(user);
