@@ -53,6 +53,8 @@ fn path_component(user: &str) -> String {
         }
         out.push(c);
     }
+    // ASCII by now; a whole name has at most 255 bytes.
+    out.truncate(MAX_USER);
     let out = out.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     if out.is_empty() {
         return "user".to_owned();
@@ -61,6 +63,9 @@ fn path_component(user: &str) -> String {
     // has an underscore in it.
     if out.contains('.') { out.replace('_', "-") } else { out.to_owned() }
 }
+
+/// Longest part of a login name in the default image's name, bytes.
+const MAX_USER: usize = 128;
 
 fn valid_component(component: &str) -> bool {
     let bytes = component.as_bytes();
@@ -206,5 +211,7 @@ mod tests {
             assert_eq!(default.as_str(), image);
             assert!(image.parse::<ImageReference>().is_ok(), "{image}");
         }
+        let long = ImageReference::default_for(&"n".repeat(300));
+        assert!(long.as_str().parse::<ImageReference>().is_ok(), "{long}");
     }
 }
