@@ -86,7 +86,11 @@ fuzz_target!(|input: Input<'_>| {
         assert_eq!(entries.iter().filter(|e| e.name == entry.name).count(), 1, "no name twice");
         assert_eq!(entries.iter().filter(|e| e.gid == entry.gid).count(), 1, "no gid twice");
     }
-    for (gid, _) in input.supplementary.iter().filter(|(g, n)| u32::from(*g) != input.gid && n.is_some_and(|n| !n.is_empty())) {
+    for (gid, _) in input
+        .supplementary
+        .iter()
+        .filter(|(g, n)| u32::from(*g) != input.gid && n.is_some_and(|n| !n.is_empty()))
+    {
         let entry = entries.iter().find(|e| e.gid == u32::from(*gid)).expect("a line for each named group");
         assert!(entry.members().any(|m| m == plan.user().as_bytes()), "the person is a member");
     }

@@ -18,7 +18,11 @@ use run_docker_core::types::{
 fn round_trip<T: FromStr<Err = E> + Display + PartialEq + Debug, E: Debug>(text: &str) -> Option<T> {
     let value = text.parse::<T>().ok()?;
     let shown = value.to_string();
-    assert_eq!(shown.parse::<T>().unwrap_or_else(|e| panic!("{text:?} shown as {shown:?}: {e:?}")), value, "{text:?}");
+    assert_eq!(
+        shown.parse::<T>().unwrap_or_else(|e| panic!("{text:?} shown as {shown:?}: {e:?}")),
+        value,
+        "{text:?}"
+    );
     Some(value)
 }
 
@@ -43,7 +47,8 @@ fuzz_target!(|text: &str| {
     let name = ContainerName::sanitized(text);
     assert_eq!(ContainerName::parse(name.as_str()).unwrap(), name);
     if let Ok(template) = Template::parse(text) {
-        let values = TemplateValues { user: text, gpu: text, cpu: text, project: text, host: text, now: host.now };
+        let values =
+            TemplateValues { user: text, gpu: text, cpu: text, project: text, host: text, now: host.now };
         let name = template.render(&values);
         assert!(ContainerName::parse(name.as_str()).is_ok(), "{name}");
     }

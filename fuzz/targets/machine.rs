@@ -22,10 +22,18 @@ pub fn host() -> HostFacts {
         umask: 0o22,
         cpus: (0..8).collect(),
         memory: MemorySize(16 << 30),
-        gpus: vec![Gpu { index: 0, uuid: "GPU-aaaa-1".into(), name: String::new(), mig: vec!["MIG-cc01".into()] }],
+        gpus: vec![Gpu {
+            index: 0,
+            uuid: "GPU-aaaa-1".into(),
+            name: String::new(),
+            mig: vec!["MIG-cc01".into()],
+        }],
         now: LocalTime { year: 2026, month: 11, day: 25, hour: 1, minute: 2, second: 3 },
         terminal: Terminal::default(),
-        env: BTreeMap::from([("A".to_owned(), "value of 'A' \\ $B".to_owned()), ("EMPTY".to_owned(), String::new())]),
+        env: BTreeMap::from([
+            ("A".to_owned(), "value of 'A' \\ $B".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+        ]),
         timezone: None,
     }
 }

@@ -24,7 +24,13 @@ fuzz_target!(|text: &str| {
     }
     assert!(parsed.assignments.iter().all(|a| !a.value.is_empty()), "an empty value sets nothing");
     let (host, settings) = (machine::host(), Settings::merge(parsed.assignments));
-    let around = Surroundings { host: &host, flavor: Flavor::Conda, project: "/p", cwd: "/p", resolve: &|path| path.to_owned() };
+    let around = Surroundings {
+        host: &host,
+        flavor: Flavor::Conda,
+        project: "/p",
+        cwd: "/p",
+        resolve: &|path| path.to_owned(),
+    };
     let words = Words { gpus: String::new(), cpus: "0-3".into(), command: vec!["true".into()] };
     let Ok(request) = RunRequest::resolve(&settings, &words, &around) else { return };
     let places = Places { project: "/p".into(), cwd: "/p".into(), ..Places::default() };

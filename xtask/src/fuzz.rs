@@ -78,8 +78,11 @@ fn figures(said: &str) -> Option<String> {
     let done = said.lines().rev().find(|line| line.starts_with('#') && line.contains("cov: "))?;
     let after = |label: &str| Some(done.split(label).nth(1)?.split_whitespace().next()?.to_owned());
     let executions = done.trim_start_matches('#').split_whitespace().next()?.to_owned();
-    let counters = said.lines().find_map(|l| l.split(" modules").nth(1)?.split(['(', ' ']).find(|w| !w.is_empty()))?;
+    let counters =
+        said.lines().find_map(|l| l.split(" modules").nth(1)?.split(['(', ' ']).find(|w| !w.is_empty()))?;
     let (cov, features, corpus) = (after("cov: ")?, after("ft: ")?, after("corp: ")?);
     let inputs = corpus.split('/').next()?;
-    Some(format!("{executions} executions, {cov} of {counters} edges, {features} features, {inputs} inputs kept"))
+    Some(format!(
+        "{executions} executions, {cov} of {counters} edges, {features} features, {inputs} inputs kept"
+    ))
 }
