@@ -58,7 +58,9 @@ fn a_megabyte_is_read_and_more_than_four_are_not() {
     said.fails(64, &[".runconfigs:1: no colon in"]);
     assert!(said.err.len() < 1000, "{} bytes", said.err.len());
     let path = write(&world, "# comment\n".repeat(500_000).as_bytes());
-    world.run(&["config"]).fails(64, &[&format!("error: {path} is 5000000 bytes long; a .runconfigs has at most")]);
+    world
+        .run(&["config"])
+        .fails(64, &[&format!("error: {path} is 5000000 bytes long; a .runconfigs has at most")]);
 }
 
 #[test]
@@ -67,7 +69,10 @@ fn bytes_that_are_not_utf8_are_told_with_their_line() {
     let path = write(&world, b"image_name: a:1\ncontainer_name: caf\xe9\n");
     world.run(&["", "", "true"]).fails(
         64,
-        &[&format!("error: {path}:2: this line is not UTF-8\n"), "hint: convert it: iconv -f latin1 -t utf-8"],
+        &[
+            &format!("error: {path}:2: this line is not UTF-8\n"),
+            "hint: convert it: iconv -f latin1 -t utf-8",
+        ],
     );
     // --no-config goes on without it.
     Said::of(world.launcher().args(["config", "--no-config"])).ok();
@@ -109,10 +114,9 @@ fn a_file_that_cannot_be_read_is_an_error_and_not_passed_over() {
     let path = write(&world, b"image_name: a:1\n");
     chown(&path, Some(0), Some(0)).unwrap();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    world.run(&["", "", "true"]).fails(
-        125,
-        &[&format!("error: reading {path}\n"), "because: Permission denied", "give --no-config"],
-    );
+    world
+        .run(&["", "", "true"])
+        .fails(125, &[&format!("error: reading {path}\n"), "because: Permission denied", "give --no-config"]);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     world.run(&["", "", "true"]).fails(64, &[&format!("error: {path} is no regular file\n")]);
@@ -122,10 +126,9 @@ fn a_file_that_cannot_be_read_is_an_error_and_not_passed_over() {
 fn damaged_lines_are_told_with_file_and_line() {
     let world = world!();
     let path = write(&world, b"image_name: a:1\nimage_name b2\n");
-    world.run(&["", "", "true"]).fails(
-        64,
-        &[&format!("error: {path}:2: no colon in \"image_name b2\"\n"), "hint: write key: value"],
-    );
+    world
+        .run(&["", "", "true"])
+        .fails(64, &[&format!("error: {path}:2: no colon in \"image_name b2\"\n"), "hint: write key: value"]);
 }
 
 #[test]
@@ -159,13 +162,24 @@ fn layers_override_and_docker_args_add_up() {
     let world = world!();
     let user = world.sandbox.home().join(".runconfigs");
     fs::write(&user, "image_name: user:1\nmemory_limit: 1g\nnum_iters: 2\ndocker_args: -e L=user\n").unwrap();
-    let project = write(&world, b"image_name: project:1\nmemory_limit: 2g\ndocker_args: -e L=project # why\n");
+    let project =
+        write(&world, b"image_name: project:1\nmemory_limit: 2g\ndocker_args: -e L=project # why\n");
     let user = user.display().to_string();
     let mut command = world.launcher();
     command.env("RUN_DOCKER_IMAGE_NAME", "variable:1").env("RUN_DOCKER_DOCKER_ARGS", "-e L=variable");
-    command.args(["config", "--json", "--image", "option:1", "--docker-args", "-e L=1", "--docker-args", "-e L=2"]);
+    command.args([
+        "config",
+        "--json",
+        "--image",
+        "option:1",
+        "--docker-args",
+        "-e L=1",
+        "--docker-args",
+        "-e L=2",
+    ]);
     let said = Said::of(&mut command);
-    let pairs = |list: &[(&str, String)]| list.iter().map(|(v, o)| ((*v).to_owned(), o.clone())).collect::<Vec<_>>();
+    let pairs =
+        |list: &[(&str, String)]| list.iter().map(|(v, o)| ((*v).to_owned(), o.clone())).collect::<Vec<_>>();
     assert_eq!(values(&said, "image_name"), pairs(&[("option:1", "--image".into())]));
     assert_eq!(values(&said, "memory_limit"), pairs(&[("2g", format!("{project}:2"))]));
     assert_eq!(values(&said, "num_iters"), pairs(&[("2", format!("{user}:3"))]));
@@ -191,7 +205,9 @@ fn a_file_named_takes_the_projects_place_and_none_reads_none() {
     assert_eq!(values(&said, "image_name"), []);
     assert_eq!(values(&said, "container_name")[0].0, "other");
     assert_eq!(values(&world.run(&["config", "--json", "--no-config"]), "image_name"), []);
-    world.run(&["--config", "no-such-file", "", "", "true"]).fails(64, &["there is no file no-such-file (--config)"]);
+    world
+        .run(&["--config", "no-such-file", "", "", "true"])
+        .fails(64, &["there is no file no-such-file (--config)"]);
 }
 
 #[test]

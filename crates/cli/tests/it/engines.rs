@@ -32,13 +32,16 @@ fn a_daemon_that_is_down_is_an_error_that_says_how_to_start_it() {
         "hint: start it: sudo systemctl start docker".to_owned(),
     ];
     let parts: Vec<&str> = expected.iter().map(String::as_str).collect();
-    for words in [&["", "", "true"][..], &["ps"], &["exec", "x"], &["stop", "x"], &["logs", "x"], &["rm", "x"]] {
+    for words in
+        [&["", "", "true"][..], &["ps"], &["exec", "x"], &["stop", "x"], &["logs", "x"], &["rm", "x"]]
+    {
         Said::of(with_host(&world, &socket).args(words)).fails(125, &parts);
     }
     // A socket that a daemon left behind.
     drop(UnixListener::bind(&socket).unwrap());
     fs::set_permissions(&socket, PermissionsExt::from_mode(0o777)).unwrap();
-    Said::of(with_host(&world, &socket).args(["", "", "true"])).fails(125, &[&expected[0], "Connection refused"]);
+    Said::of(with_host(&world, &socket).args(["", "", "true"]))
+        .fails(125, &[&expected[0], "Connection refused"]);
 }
 
 #[test]
@@ -72,11 +75,15 @@ fn an_engine_on_another_machine_is_refused() {
     command.env("DOCKER_HOST", "tcp://192.0.2.1:2375").args(["", "", "true"]);
     Said::of(&mut command).fails(
         125,
-        &["error: the Docker Engine tcp://192.0.2.1:2375 (DOCKER_HOST) is not on this machine\n", "unset DOCKER_HOST"],
+        &[
+            "error: the Docker Engine tcp://192.0.2.1:2375 (DOCKER_HOST) is not on this machine\n",
+            "unset DOCKER_HOST",
+        ],
     );
     let mut command = world.launcher();
     command.env("DOCKER_CONTEXT", "no-such").args(["", "", "true"]);
-    Said::of(&mut command).fails(125, &["the Docker context no-such does not exist", "hint: see docker context ls"]);
+    Said::of(&mut command)
+        .fails(125, &["the Docker context no-such does not exist", "hint: see docker context ls"]);
 }
 
 /// Answers every request as Docker 1.12 does: the one stand-in of these tests,
@@ -108,10 +115,8 @@ fn an_api_that_is_too_old_names_both_versions() {
     let world = world!();
     let socket = world.sandbox.path("old.sock");
     old_engine(&socket);
-    Said::of(with_host(&world, &socket).args(["", "", "true"])).fails(
-        125,
-        &["speaks API 1.24; 1.40 or newer is needed", "hint: update Docker to 19.03 or newer"],
-    );
+    Said::of(with_host(&world, &socket).args(["", "", "true"]))
+        .fails(125, &["speaks API 1.24; 1.40 or newer is needed", "hint: update Docker to 19.03 or newer"]);
 }
 
 /// The private engine has one network of its own: one at a time.
@@ -162,7 +167,17 @@ fn a_daemon_killed_under_a_command_is_a_clear_error() {
     assert!(volumes.starts_with("run-docker-init-"), "{volumes}");
 
     let mut command = with_host(&world, &engine.socket());
-    command.args(["--image", &busybox, "--network", "none", "--name", "doomed", "", "", "echo started; sleep 600"]);
+    command.args([
+        "--image",
+        &busybox,
+        "--network",
+        "none",
+        "--name",
+        "doomed",
+        "",
+        "",
+        "echo started; sleep 600",
+    ]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let running = || {
         let listed = output(engine.docker().args(["ps", "-q", "--filter", "name=doomed"]));
@@ -171,7 +186,41 @@ fn a_daemon_killed_under_a_command_is_a_clear_error() {
     wait_until("the command", running);
     // It has started; its first output is on its way or here.
     std::thread::sleep(Duration::from_millis(500));
+    // Beside it a second shell, a log that is followed, and a run through the client.
+    let start = |words: &[&str]| {
+        let mut command = with_host(&world, &engine.socket());
+        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let second = start(&["exec", "--no-stdin", "doomed", "sh", "-c", "echo second; sleep 600"]);
+    let client = start(&[
+        "--image",
+        &busybox,
+        "--network",
+        "none",
+        "--name",
+        "client",
+        "--docker-args",
+        "--cpu-shares 512",
+        "",
+        "",
+        "echo third; sleep 600",
+    ]);
+    let count = |words: &[&str]| {
+        String::from_utf8(output(engine.docker().args(words)).stdout).unwrap().lines().count()
+    };
+    wait_until("the client's container", || count(&["ps", "-q"]) == 2);
+    wait_until("the second shell", || {
+        String::from_utf8_lossy(&output(engine.docker().args(["top", "doomed"])).stdout)
+            .matches("sleep")
+            .count()
+            >= 3
+    });
     engine.kill();
+    let second = Said::from(ended(second));
+    assert_eq!(second.code, 125, "{}", second.err);
+    assert!(second.err.starts_with("error: "), "{}", second.err);
+    let client = Said::from(ended(client));
+    assert_eq!(client.code, 125, "{}", client.err);
     let said = Said::from(ended(child));
     said.fails(
         125,

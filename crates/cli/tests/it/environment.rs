@@ -10,8 +10,10 @@ fn umask_zone_language_and_proxies_come_along() {
     let mut command = world.sandbox.command("sh");
     let image = image(Flavor::Debian);
     let program = world.sandbox.path("bin/run-docker");
-    let script = format!("umask 027; exec '{}' --image '{image}' --network none '' '' \"$1\"", program.display());
-    let asked = "umask; echo $TZ; echo $LANG; echo $http_proxy; echo $NO_PROXY; touch made; echo \"[$SECRET]\"";
+    let script =
+        format!("umask 027; exec '{}' --image '{image}' --network none '' '' \"$1\"", program.display());
+    let asked =
+        "umask; echo $TZ; echo $LANG; echo $http_proxy; echo $NO_PROXY; touch made; echo \"[$SECRET]\"";
     command.args(["-c", &script, "sh", asked]).stdin(std::process::Stdio::null());
     command.env("TZ", "Asia/Tokyo").env("LANG", "it_IT.UTF-8").env("SECRET", "x");
     command.env("http_proxy", "http://proxy.example:3128").env("NO_PROXY", "localhost,.example");

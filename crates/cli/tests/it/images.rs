@@ -45,7 +45,8 @@ fn an_entrypoint_runs_after_the_drop() {
     let said = world.inside_image(Flavor::Entrypoint, &[], &["id", "-u"]);
     assert_eq!(said.ok(), "1001");
     said.says(&["entrypoint as 1001"]);
-    let without = world.inside_image(Flavor::Entrypoint, &["--docker-args", "--entrypoint ''"], &["id", "-u"]);
+    let without =
+        world.inside_image(Flavor::Entrypoint, &["--docker-args", "--entrypoint ''"], &["id", "-u"]);
     assert_eq!(without.ok(), "1001");
     assert!(!without.err.contains("entrypoint as"), "{}", without.err);
 }
@@ -87,5 +88,7 @@ fn an_image_that_sets_home_and_gpus_does_not_decide() {
 #[test]
 fn an_image_that_is_not_there_and_one_that_cannot_be() {
     let world = world!();
-    world.run(&["--image", "Not/Valid", "", "", "true"]).fails(64, &["\"Not/Valid\" is no image name", "hint: write name:tag"]);
+    world
+        .run(&["--image", "Not/Valid", "", "", "true"])
+        .fails(64, &["\"Not/Valid\" is no image name", "hint: write name:tag"]);
 }

@@ -25,7 +25,8 @@ fn accounts() -> Vec<(Vec<u8>, u64, u32, u32, u32)> {
 fn the_hosts_passwd_mounted_writable_is_not_touched() {
     let world = world!();
     let before = accounts();
-    let said = world.inside(&["--docker-args", "-v /etc/passwd:/etc/passwd -v /etc/group:/etc/group"], &["id", "-u"]);
+    let said = world
+        .inside(&["--docker-args", "-v /etc/passwd:/etc/passwd -v /etc/group:/etc/group"], &["id", "-u"]);
     assert_eq!(said.ok(), "1001");
     said.says(&["/etc/passwd is left as it is"]);
     assert!(accounts() == before, "an account file of the host changed");

@@ -56,11 +56,20 @@ fn fifty_runs_of_one_template_at_once_all_start() {
     let children: Vec<_> = (0..50)
         .map(|_| {
             let mut command = world.launcher();
-            command.args(["--image", &image(Flavor::Busybox), "--network", "none", "-d", "--name", &template]);
+            command.args([
+                "--image",
+                &image(Flavor::Busybox),
+                "--network",
+                "none",
+                "-d",
+                "--name",
+                &template,
+            ]);
             command.args(["", "", "true"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let said: Vec<Said> = children.into_iter().map(|child| Said::from(child.wait_with_output().unwrap())).collect();
+    let said: Vec<Said> =
+        children.into_iter().map(|child| Said::from(child.wait_with_output().unwrap())).collect();
     let ids: BTreeSet<&str> = said.iter().map(Said::ok).collect();
     assert_eq!(ids.len(), 50);
     let names = world.containers();
@@ -91,5 +100,7 @@ fn a_series_cannot_be_detached() {
     world
         .run(&["--num-iters", "2", "-d", "", "", "true"])
         .fails(64, &["num_iters runs one after the other", "hint: leave out one of the two"]);
-    world.run(&["--num-iters", "0", "", "", "true"]).fails(64, &["--num-iters", "\"0\" is no number of runs"]);
+    world
+        .run(&["--num-iters", "0", "", "", "true"])
+        .fails(64, &["--num-iters", "\"0\" is no number of runs"]);
 }

@@ -29,7 +29,9 @@ fn every_option_in_every_spelling_and_as_a_variable() {
     let world = world!();
     for (spellings, value, key) in OPTIONS {
         for spelling in *spellings {
-            for words in [vec![(*spelling).to_owned(), (*value).to_owned()], vec![format!("{spelling}={value}")]] {
+            for words in
+                [vec![(*spelling).to_owned(), (*value).to_owned()], vec![format!("{spelling}={value}")]]
+            {
                 let said = Said::of(world.launcher().args(["config", "--json"]).args(words));
                 let found = values(&said, key);
                 assert_eq!(found, [((*value).to_owned(), spellings[0].to_owned())], "{spelling}");
@@ -69,7 +71,8 @@ fn an_empty_value_sets_nothing() {
 #[test]
 fn options_stand_anywhere_and_the_commands_words_are_its_own() {
     let world = world!();
-    let dry = world.run(&["", "--name", "x1", "", "--image=y:1", "--dry-run", "python", "--name", "z", "-d", ""]);
+    let dry =
+        world.run(&["", "--name", "x1", "", "--image=y:1", "--dry-run", "python", "--name", "z", "-d", ""]);
     let line = dry.ok();
     assert!(line.contains("--name x1") || line.contains("--name=x1"), "{line}");
     assert!(line.ends_with("y:1 python --name z -d ''"), "{line}");
@@ -78,7 +81,9 @@ fn options_stand_anywhere_and_the_commands_words_are_its_own() {
 #[test]
 fn a_wrong_option_is_64() {
     let world = world!();
-    for words in [&["--nmae", "x", "", ""][..], &["--dry-run=xml", "", ""], &["-q", "-v", "", ""], &["--image"]] {
+    for words in
+        [&["--nmae", "x", "", ""][..], &["--dry-run=xml", "", ""], &["-q", "-v", "", ""], &["--image"]]
+    {
         let said = world.run(words);
         assert_eq!(said.code, 64, "{words:?}");
         said.says(&["error: "]);
@@ -100,8 +105,18 @@ fn flags_here_and_through_the_client_give_the_same_container() {
     );
     let report = |name: &str, more: &str| {
         let said = world.run(&[
-            "probe", "--json", "--image", &run_docker_testkit::image(run_docker_testkit::Flavor::Debian),
-            "--network", "none", "--docker-args", &flags, "--docker-args", more, "", "0",
+            "probe",
+            "--json",
+            "--image",
+            &run_docker_testkit::image(run_docker_testkit::Flavor::Debian),
+            "--network",
+            "none",
+            "--docker-args",
+            &flags,
+            "--docker-args",
+            more,
+            "",
+            "0",
         ]);
         let path = world.sandbox.path(name);
         fs::write(&path, said.ok()).unwrap();

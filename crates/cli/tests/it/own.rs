@@ -20,7 +20,8 @@ fn ones_own_containers_can_be_listed_entered_read_stopped_and_removed() {
     let ann = world!(person("ann", 0));
     let bob = world!(person("bob", 20_000));
     let name = ann.unique("own");
-    let id = ann.inside(&["-d", "--name", &name], &["echo out; echo err >&2; trap 'exit 3' TERM; sleep 600 & wait"]);
+    let id = ann
+        .inside(&["-d", "--name", &name], &["echo out; echo err >&2; trap 'exit 3' TERM; sleep 600 & wait"]);
     assert_eq!(id.ok().len(), 64);
 
     assert_eq!(names(&ann, &["ps", "--json"]), [name.as_str()]);
@@ -31,10 +32,22 @@ fn ones_own_containers_can_be_listed_entered_read_stopped_and_removed() {
     assert!(table.ok().contains(&name), "{}", table.out);
 
     // A second shell is in the same person's hands, with its own exit code.
-    let said = ann.run(&["exec", &name, "sh", "-c", "id -u; id -un; pwd; grep NoNewPrivs /proc/self/status; exit 7"]);
-    assert_eq!((said.code, said.out.as_str()), (7, format!("{}\nann\n/exp\nNoNewPrivs:\t1\n", ann.uid).as_str()));
+    let said = ann.run(&[
+        "exec",
+        &name,
+        "sh",
+        "-c",
+        "id -u; id -un; pwd; grep NoNewPrivs /proc/self/status; exit 7",
+    ]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (7, format!("{}\nann\n/exp\nNoNewPrivs:\t1\n", ann.uid).as_str())
+    );
     assert_eq!(ann.run(&["exec", "", "sh", "-c", "id -u"]).ok(), ann.uid.to_string());
-    assert_eq!(ann.run(&["exec", "-e", "A=b c", "-w", "/tmp", &name, "sh", "-c", "echo $A; pwd"]).ok(), "b c\n/tmp");
+    assert_eq!(
+        ann.run(&["exec", "-e", "A=b c", "-w", "/tmp", &name, "sh", "-c", "echo $A; pwd"]).ok(),
+        "b c\n/tmp"
+    );
     assert_eq!(ann.run(&["exec", "--root", &name, "id", "-u"]).ok(), "0");
     assert_eq!(ann.run(&["exec", &name, "no-such-command"]).code, 127);
 
@@ -44,7 +57,8 @@ fn ones_own_containers_can_be_listed_entered_read_stopped_and_removed() {
     for words in [&["exec", &name, "true"][..], &["logs", &name], &["stop", &name], &["rm", "-f", &name]] {
         bob.run(words).fails(64, &[&format!("error: the container {name} belongs to ann\n")]);
     }
-    bob.run(&["stop", "no-such"]).fails(64, &["you have no container \"no-such\"", "hint: you have no container running"]);
+    bob.run(&["stop", "no-such"])
+        .fails(64, &["you have no container \"no-such\"", "hint: you have no container running"]);
 
     let busy = ann.run(&["rm", &name]);
     busy.fails(125, &["hint: it runs: stop it first, or give --force"]);

@@ -43,7 +43,9 @@ fn a_file_is_no_project() {
     let file = world.sandbox.path("file");
     fs::write(&file, "").unwrap();
     let shown = file.display().to_string();
-    world.run(&["--project", &shown, "", "", "true"]).fails(64, &[&format!("the project {shown} is no directory")]);
+    world
+        .run(&["--project", &shown, "", "", "true"])
+        .fails(64, &[&format!("the project {shown} is no directory")]);
 }
 
 #[test]
@@ -91,9 +93,10 @@ fn environments_asked_for_where_none_can_be_made_are_an_error() {
 #[test]
 fn environments_asked_for_in_a_file_name_the_line() {
     let world = world!();
-    world.sandbox.runconfigs("# mine\nconda_envs: /proc/no/envs\n");
+    world.sandbox.runconfigs("# mine\nconda_envs: .runconfigs/envs\n");
     let mut command = world.conda();
-    Said::of(command.args(["", "", "true"])).fails(125, &["conda environments (", ".runconfigs:2) cannot be made"]);
+    Said::of(command.args(["", "", "true"]))
+        .fails(125, &["conda environments (", ".runconfigs:2) cannot be made"]);
 }
 
 #[test]
@@ -101,14 +104,23 @@ fn environments_that_no_default_place_can_hold_are_an_error_with_the_way_out() {
     let world = world!();
     fs::write(world.sandbox.home().join("conda_envs"), "a file").unwrap();
     let mut command = world.conda();
-    Said::of(command.args(["", "", "true"])).fails(125, &["hint: name one that you can write with --conda-envs DIR"]);
+    Said::of(command.args(["", "", "true"]))
+        .fails(125, &["hint: name one that you can write with --conda-envs DIR"]);
 }
 
 #[test]
 fn environments_are_made_when_missing_and_belong_to_the_user() {
     let world = world!();
     let mut command = world.conda();
-    command.args(["--image", &image(Flavor::Debian), "--network", "none", "", "", "touch /envs/made; ls -d /envs"]);
+    command.args([
+        "--image",
+        &image(Flavor::Debian),
+        "--network",
+        "none",
+        "",
+        "",
+        "touch /envs/made; ls -d /envs",
+    ]);
     assert_eq!(Said::of(&mut command).ok(), "/envs");
     let envs = world.sandbox.home().join("conda_envs");
     assert_eq!(owner(&envs), "1001:1001");
@@ -151,4 +163,38 @@ fn links_that_lead_out_are_followed_as_deep_as_asked() {
     assert_eq!(world.inside(&["--symlinks", "1"], &command).ok(), "content");
     let without = world.inside(&[], &command);
     assert_eq!(without.code, 1, "{}", without.err);
+}
+
+/// Shows the command a root of its own, where shared storage exists in which
+/// the person may not write: an overlay in a mount namespace of its own.
+const WITH_STORAGE: &str = r#"set -e
+sandbox=$1 program=$2 project=$3; shift 3
+over=$sandbox/over; mkdir "$over"; mount -t tmpfs tmpfs "$over"; cd "$over"; mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+mkdir -p root/multiverse/storage
+for dir in /proc /sys /dev /run "$sandbox" "$program"; do mkdir -p "root$dir"; mount --rbind "$dir" "root$dir"; done
+exec chroot root sh -c 'cd "$0" && exec "$@"' "$project" "$@""#;
+
+#[test]
+fn a_default_place_that_cannot_be_made_gives_way_with_a_notice() {
+    let world = world!();
+    let mut conda = world.conda();
+    conda.args(["--image", &image(Flavor::Debian), "--network", "none", "", "", "touch /envs/made"]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", WITH_STORAGE, "sh"]);
+    command.arg(world.sandbox.path("").canonicalize().unwrap());
+    command.arg(std::path::Path::new(env!("CARGO_BIN_EXE_run-docker")).parent().unwrap());
+    command.arg(world.sandbox.project()).arg(conda.get_program()).args(conda.get_args());
+    command.env_clear();
+    for (name, value) in conda.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.stdin(std::process::Stdio::null());
+    let said = Said::of(&mut command);
+    said.ok();
+    said.says(&[
+        "run-docker: the directory /multiverse/storage/ann/conda_envs for conda environments cannot be made \
+         (Permission denied (os error 13)): trying the next place",
+    ]);
+    assert_eq!(owner(&world.sandbox.home().join("conda_envs/made")), "1001:1001");
 }

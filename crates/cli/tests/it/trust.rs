@@ -7,7 +7,8 @@ use crate::world::{Said, world};
 #[test]
 fn a_flag_that_opens_needs_trust_once_per_content() {
     let world = world!();
-    let text = format!("image_name: {}\nnetwork: none\ndocker_args: -v /etc:/mnt/etc:ro\n", image(Flavor::Debian));
+    let text =
+        format!("image_name: {}\nnetwork: none\ndocker_args: -v /etc:/mnt/etc:ro\n", image(Flavor::Debian));
     world.sandbox.runconfigs(&text);
     let file = world.sandbox.project().join(".runconfigs").display().to_string();
     let run = || world.run(&["", "", "test", "-d", "/mnt/etc"]);
@@ -39,7 +40,8 @@ fn a_flag_that_opens_needs_trust_once_per_content() {
 fn what_is_typed_or_harmless_needs_no_trust() {
     let world = world!();
     world.inside(&["--docker-args", "-v /etc:/mnt/etc:ro"], &["test", "-d", "/mnt/etc"]).ok();
-    let text = format!("image_name: {}\nnetwork: none\ndocker_args: -e A=1 --shm-size 1g\n", image(Flavor::Debian));
+    let text =
+        format!("image_name: {}\nnetwork: none\ndocker_args: -e A=1 --shm-size 1g\n", image(Flavor::Debian));
     world.sandbox.runconfigs(&text);
     assert_eq!(world.run(&["", "", "echo $A"]).ok(), "1");
     let said = world.run(&["trust", "--yes"]);

@@ -111,7 +111,8 @@ impl World {
     pub(crate) fn containers(&self) -> Vec<String> {
         let sandbox = self.sandbox.path("").display().to_string();
         let format = "{{.Names}}\t{{.Label \"run-docker.project\"}}";
-        let listed = output(docker().args(["ps", "-a", "--filter", "label=run-docker.project", "--format", format]));
+        let listed =
+            output(docker().args(["ps", "-a", "--filter", "label=run-docker.project", "--format", format]));
         let text = String::from_utf8(listed.stdout).unwrap();
         let rows = text.lines().filter_map(|line| line.split_once('\t'));
         rows.filter(|(_, project)| project.starts_with(&sandbox)).map(|(name, _)| name.to_owned()).collect()
