@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix|tty`.
+//! The project's own tasks: `cargo xtask --help` lists them.
 //! Each ends in a verdict.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
+mod fuzz;
 mod lint;
 mod matrix;
 mod rows;
@@ -52,6 +53,14 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Throw generated input at what reads people's and images' files
+    Fuzz {
+        /// One target; all of them without it
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,6 +77,8 @@ fn main() -> ExitCode {
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
+    },
+        Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

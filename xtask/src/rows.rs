@@ -35,7 +35,7 @@ pub(crate) fn run_all(rows: Vec<Row<'_>>, only: Option<&str>, verdict: &mut Verd
             let sender = sender.clone();
             scope.spawn(move || {
                 while let Some(row) = next() {
-                    sender.send((row.name, (row.act)())).unwrap();
+                    sender.send((row.name, answer(row.act))).unwrap();
                 }
             });
         }
@@ -44,4 +44,13 @@ pub(crate) fn run_all(rows: Vec<Row<'_>>, only: Option<&str>, verdict: &mut Verd
             verdict.row(&name, result);
         }
     });
+}
+
+/// A row that panics has failed; the others go on.
+fn answer(act: Act<'_>) -> Result<(), String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", text.unwrap_or_default()))
+    })
 }

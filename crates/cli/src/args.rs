@@ -332,10 +332,11 @@ pub(crate) struct ProbeArgs {
 }
 
 impl SettingArgs {
-    /// The options given, as the strongest layer of settings.
+    /// The options given, as the strongest layer of settings. An empty value
+    /// (`--home "$UNSET"` of a script) sets nothing, as in a file.
     pub(crate) fn assignments(&self) -> Vec<Assignment> {
         let one = |key, option: &str, value: &Option<String>| {
-            value.iter().map(|v| set(key, option, v)).collect::<Vec<_>>()
+            value.iter().filter(|v| !v.is_empty()).map(|v| set(key, option, v)).collect::<Vec<_>>()
         };
         let switch = |key, option: &str, on: bool, value: &str| {
             on.then(|| set(key, option, value)).into_iter().collect::<Vec<_>>()
@@ -345,7 +346,7 @@ impl SettingArgs {
             one(Key::ContainerName, "--name", &self.name),
             one(Key::Project, "--project", &self.project),
             one(Key::CondaEnvs, "--conda-envs", &self.conda_envs),
-            self.docker_args.iter().map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            self.docker_args.iter().filter(|v| !v.is_empty()).map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
             one(Key::Home, "--home", &self.home),
             one(Key::MemoryLimit, "--memory-limit", &self.memory_limit),
             one(Key::ShmSize, "--shm-size", &self.shm_size),

@@ -44,7 +44,10 @@ impl PrivateDocker {
         run_ok(Command::new("ip").args(["addr", "add", "10.213.77.1/24", "dev", &bridge]));
         let at = |name: &str| dir.path().join(name);
         let log = File::create(at("log")).unwrap();
+        // The shared engine's settings are not for this one.
+        std::fs::write(at("daemon.json"), "{}").unwrap();
         let daemon = Command::new("dockerd")
+            .arg("--config-file").arg(at("daemon.json"))
             .arg("--data-root").arg(at("data"))
             .arg("--exec-root").arg(at("exec"))
             .arg("--pidfile").arg(at("pid"))

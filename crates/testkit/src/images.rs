@@ -70,7 +70,9 @@ impl Flavor {
                  ENTRYPOINT [\"/entrypoint.sh\"]"
             ),
             Self::HomeLink => "RUN rm -rf /home && ln -s /exp /home".to_owned(),
-            Self::EtcLink => "RUN mkdir /exp && cp -a /etc /usr/etc.moved && cp /bin/busybox /bb\nRUN [\"/bb\", \"sh\", \"-c\", \"/bb mv /etc/passwd /tmp/passwd; /bb ln -s /exp/passwd /etc/passwd; /bb rm -f /etc/group; /bb ln -s /exp/group /etc/group\"]".to_owned(),
+            Self::EtcLink => {
+                "RUN mkdir /exp && ln -sf /exp/passwd /etc/passwd && ln -sf /exp/group /etc/group".to_owned()
+            }
             Self::Env => "ENV HOME=/opt NVIDIA_VISIBLE_DEVICES=all".to_owned(),
         };
         Some(format!("FROM {}\n{steps}\n", tag(Self::Debian)))

@@ -31,12 +31,13 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     if let Some(format) = &args.dry_run {
         return prepared.dry_run(format, context);
     }
-    prepared.trusted(reporter)?;
     let engine = engines::connect(prepared.request.engine, context)?;
     let facts = engine.facts()?;
     reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
+    let claimed = claimed_cpus(&prepared.request, &engine)?;
+    // What cannot be run is told before an image is fetched or built for it.
+    prepared.plan(&prepared.request, &prepared.host, &facts, &ImageFacts::default(), &claimed)?;
     let (request, image) = prepared.image(&engine, context, reporter)?;
-    let claimed = claimed_cpus(&request, &engine)?;
     let mut last = ExitStatus::SUCCESS;
     for round in 0..request.iterations {
         let mut host = prepared.host.clone();
@@ -84,7 +85,6 @@ pub(crate) struct Prepared {
     places: Places,
     loaded: Loaded,
     simulated: SimulatedFacts,
-    state_dir: Option<PathBuf>,
 }
 
 impl Prepared {
@@ -122,8 +122,13 @@ impl Prepared {
         )?;
         // Nothing is made on disk for a machine that is only imagined.
         let imagined = args.dry_run.is_some();
+        let state_dir = context.state_dir();
+        if !imagined {
+            // Before anything the file names is made or read.
+            require_trust(&loaded, &request, state_dir.as_deref(), reporter)?;
+        }
         let places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
-        Ok(Self { request, host, places, loaded, simulated, state_dir: context.state_dir() })
+        Ok(Self { request, host, places, loaded, simulated })
     }
 
     /// Sees to the image; the request names it anew when a site's gives way.
@@ -136,15 +141,6 @@ impl Prepared {
         let from_site = self.loaded.settings.get(Key::ImageName).is_some_and(|a| is_site(&a.origin));
         let who = &self.host.identity;
         ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
-    }
-
-    /// Refuses what the project's file opens until it is trusted.
-    fn trusted(&self, reporter: Reporter) -> Result<()> {
-        if self.request.open_flags.is_empty() {
-            return Ok(());
-        }
-        let Some((file, text)) = &self.loaded.project_file else { return Ok(()) };
-        trust::require(file, text, &self.request.open_flags, self.state_dir.as_deref(), reporter)
     }
 
     /// The project's own file and its text.
@@ -208,6 +204,16 @@ impl Prepared {
                 .notice(&format!("the image {name} is not there yet; a run would get it first"));
         }
         Ok((facts, image.unwrap_or_default()))
+    }
+}
+
+/// Refuses what the project's file opens until it is trusted.
+fn require_trust(loaded: &Loaded, request: &RunRequest, state_dir: Option<&Path>, reporter: Reporter) -> Result<()> {
+    match &loaded.project_file {
+        Some((file, text)) if !request.open_flags.is_empty() => {
+            trust::require(file, text, &request.open_flags, state_dir, reporter)
+        }
+        _ => Ok(()),
     }
 }
 

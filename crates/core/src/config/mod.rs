@@ -208,12 +208,13 @@ impl Settings {
         Self { values }
     }
 
-    /// What the environment sets, in the order of the keys.
+    /// What the environment sets, in the order of the keys. An empty variable
+    /// sets nothing, as an empty value in a file.
     pub fn from_environment(env: &BTreeMap<String, String>) -> Vec<Assignment> {
         KEYS.iter()
             .filter_map(|info| {
                 let variable = info.key.variable();
-                let value = env.get(&variable)?.clone();
+                let value = env.get(&variable).filter(|value| !value.is_empty())?.clone();
                 Some(Assignment { key: info.key, value, origin: Origin::Environment(variable) })
             })
             .collect()

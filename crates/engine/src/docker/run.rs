@@ -68,7 +68,10 @@ impl Docker {
             }
             Err(error) => Err(match self.discard(&id).await {
                 Ok(()) => error,
-                Err(second) => error.with_hint(format!("the container {name} is left: {second:?}")),
+                Err(second) => error.with_hint(format!(
+                    "the container {name} could not be removed ({}); do it with run-docker rm -f {name}",
+                    second.causes().join(": ")
+                )),
             }),
         }
     }
