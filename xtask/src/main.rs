@@ -77,7 +77,6 @@ fn main() -> ExitCode {
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
-    },
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
