@@ -1,8 +1,9 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|bench`.
 //! Each ends in a verdict.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
+mod bench;
 mod lint;
 mod matrix;
 mod setup;
@@ -41,6 +42,8 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Side-by-side measurements, each held against a bar (bench/README.md)
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Bench(args) => bench::run(&args, program()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -82,7 +86,7 @@ fn root() -> PathBuf {
 
 /// Runs cargo in the workspace; true when it succeeds.
 fn cargo(args: &[&str]) -> bool {
-    println!("$ cargo {}", args.join(" "));
+    eprintln!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
 }
