@@ -12,6 +12,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("git", "git"),
 ];
 
 /// Installs, and sees that an engine answers.

@@ -5,6 +5,7 @@
 //! means; and one of the things is sampled twice under two names (an A/A
 //! control), which tells how large a difference chance alone makes.
 
+use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -133,15 +134,20 @@ pub(crate) fn interleave(mut arms: Vec<Arm<'_>>, rounds: usize) -> Vec<Series> {
         (arm.sample)();
     }
     let count = arms.len();
+    let progress = std::io::stderr().is_terminal();
     for round in 0..rounds {
         for i in (0..count).map(|i| (i + round) % count) {
             if round % arms[i].every == 0 {
                 taken[i].values.push((arms[i].sample)());
             }
         }
-        eprint!("\r  round {}/{rounds} ", round + 1);
+        if progress {
+            eprint!("\r  round {}/{rounds} ", round + 1);
+        }
     }
-    eprint!("\r                    \r");
+    if progress {
+        eprint!("\r                    \r");
+    }
     taken
 }
 

@@ -2,6 +2,7 @@
 
 mod chart;
 mod data;
+mod engine_alone;
 mod fresh;
 mod identity;
 mod init_time;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use run_docker_core::words::{Expansion, split};
 use run_docker_testkit::{Flavor, Sandbox, image, run_ok};
 
+use super::engine_alone::Bare;
 use super::measure::{Arm, interleave, ratio, spread, time};
 use super::report::Check;
 use super::{Findings, Setup};
@@ -43,6 +44,8 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
         command.args(&words[1..]);
         time(command)
     };
+    // Without a name, or the second one would be in the first one's way.
+    let bare = Bare::of(&without_name(&plain[2..]));
     let name = |what: &str| format!("{what}, {network}");
     let series = interleave(
         vec![
@@ -50,12 +53,24 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
             Arm::new(name("docker run, same flags"), || docker(&plain)),
             Arm::new(name("docker run, same flags, again"), || docker(&plain)),
             Arm::new(name("docker run, the same init"), || docker(&words)),
+            Arm::new(name("the engine alone"), || bare.time()),
         ],
         setup.rounds(30),
     );
     let what = format!("run-docker / docker run, {network}");
     let check = Check::ratio(what, ratio(&series[0], &series[1]), BAR, spread(&series[1], &series[2]));
+    findings.note(&format!(
+        "With {network} the engine's own part is {:.3} of what `docker run` takes: a client that took no time at all \
+         would have that ratio.",
+        ratio(&series[4], &series[1])
+    ));
     findings.add(series, [check]);
+}
+
+fn without_name(words: &[String]) -> Vec<String> {
+    let name = words.iter().position(|word| word == "--name");
+    let kept = words.iter().enumerate().filter(|(i, _)| name.is_none_or(|at| *i != at && *i != at + 1));
+    kept.map(|(_, word)| word.clone()).collect()
 }
 
 /// The words of a plain `docker run`: without the init as entrypoint, its
@@ -91,5 +106,6 @@ mod tests {
                     --mount type=volume,source=run-docker-init-ab,target=/.run-docker --entrypoint /.run-docker/init image true";
         let plain = "docker run --rm -e A=1 --mount type=bind,source=/a,target=/b image true";
         assert_eq!(without_init(&words(line)), words(plain));
+        assert_eq!(without_name(&words("--name a --rm image")), words("--rm image"));
     }
 }

@@ -17,7 +17,7 @@ use super::build::{ensure_image, is_site};
 use super::{print, trust};
 use crate::args::{RunArgs, Verbosity};
 use crate::context::Context;
-use crate::engines;
+use crate::engines::{self, Early};
 use crate::report::Reporter;
 use crate::settings::{self, Loaded};
 
@@ -27,13 +27,14 @@ pub(crate) const NAME_TIMEOUT: std::time::Duration = std::time::Duration::from_s
 /// `run-docker <gpus> <cpus> [command…]`.
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     let reporter = Reporter::new(args.verbosity);
+    // An imagined machine has an imagined engine.
+    let early = if args.facts.is_none() { Early::ask(context) } else { None };
     let prepared = Prepared::new(args, context, reporter)?;
     if let Some(format) = &args.dry_run {
-        return prepared.dry_run(format, context);
+        return prepared.dry_run(format, early, context);
     }
     prepared.trusted(reporter)?;
-    let engine = engines::connect(prepared.request.engine, context)?;
-    let facts = engine.facts()?;
+    let (engine, facts) = engines::facts(prepared.request.engine, early, context)?;
     reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
     let (request, image) = prepared.image(&engine, context, reporter)?;
     let claimed = claimed_cpus(&request, &engine)?;
@@ -173,12 +174,12 @@ impl Prepared {
     }
 
     /// Prints the plan. Without an engine to ask, a rootful Docker is assumed.
-    fn dry_run(&self, format: &str, context: &Context) -> Result<ExitStatus> {
+    fn dry_run(&self, format: &str, early: Option<Early>, context: &Context) -> Result<ExitStatus> {
         let reporter = Reporter::new(Verbosity::default());
         let simulated = &self.simulated;
         let (engine, image) = match (&simulated.engine, &simulated.image) {
             (Some(engine), image) => (engine.clone(), image.clone().unwrap_or_default()),
-            (None, _) => match self.ask_engine(context) {
+            (None, _) => match self.ask_engine(early, context) {
                 Ok(found) => found,
                 Err(error) => {
                     reporter.notice(&format!("{error}; a rootful Docker is assumed"));
@@ -198,9 +199,8 @@ impl Prepared {
         print(format!("{text}\n").as_bytes())
     }
 
-    fn ask_engine(&self, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
-        let engine = engines::connect(self.request.engine, context)?;
-        let facts = engine.facts()?;
+    fn ask_engine(&self, early: Option<Early>, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
+        let (engine, facts) = engines::facts(self.request.engine, early, context)?;
         let image = engine.image(&self.request.image)?;
         if image.is_none() {
             let name = &self.request.image;
