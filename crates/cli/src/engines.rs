@@ -32,34 +32,35 @@ fn docker(env: &BTreeMap<String, String>, home: &Path) -> Result<Docker> {
     Docker::connect(&endpoint, InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() })
 }
 
-/// An engine that is being asked about itself while everything else about a run
-/// is found out: its answer takes it as long as all of that takes us.
-pub(crate) struct Early(JoinHandle<Result<(Docker, EngineFacts)>>);
-
-impl Early {
-    /// Begins to ask the engine that is used unless another is asked for.
-    pub(crate) fn ask(context: &Context) -> Option<Self> {
-        let (env, home) = (context.env.clone(), context.home().unwrap_or_default());
-        let ask = move || {
-            let engine = docker(&env, &home)?;
-            let facts = engine.facts()?;
-            Ok((engine, facts))
-        };
-        // No thread to be had: it is asked later.
-        std::thread::Builder::new().name("engine".to_owned()).spawn(ask).ok().map(Self)
-    }
+/// What an engine says about itself. It takes as long about it as everything
+/// else about a run takes us (it starts programs to ask them for their
+/// versions), so it is asked first and its answer taken last.
+#[derive(Default)]
+pub(crate) struct Facts {
+    asked: Option<JoinHandle<Result<EngineFacts>>>,
+    known: Option<EngineFacts>,
 }
 
-/// The engine asked for and its facts; `early` where that one is meant.
-pub(crate) fn facts(
-    kind: Option<EngineKind>,
-    early: Option<Early>,
-    context: &Context,
-) -> Result<(Docker, EngineFacts)> {
-    if let (None | Some(EngineKind::Docker), Some(Early(thread))) = (kind, early) {
-        return thread.join().unwrap_or_else(|_| Err(Error::failure("asking the engine about itself was given up")));
+impl Facts {
+    /// Begins to ask the engine that is used unless another is asked for.
+    pub(crate) fn ask(context: &Context) -> Self {
+        let (env, home) = (context.env.clone(), context.home().unwrap_or_default());
+        let ask = move || docker(&env, &home)?.facts();
+        // No thread to be had: the engine is asked later.
+        let asked = std::thread::Builder::new().name("engine".to_owned()).spawn(ask).ok();
+        Self { asked, known: None }
     }
-    let engine = connect(kind, context)?;
-    let facts = engine.facts()?;
-    Ok((engine, facts))
+
+    /// The facts of `engine`, waited for.
+    pub(crate) fn of(&mut self, engine: &dyn Engine, kind: Option<EngineKind>) -> Result<&EngineFacts> {
+        let asked = self.asked.take().filter(|_| matches!(kind, None | Some(EngineKind::Docker)));
+        let known = match (self.known.take(), asked) {
+            (Some(known), _) => known,
+            (None, None) => engine.facts()?,
+            (None, Some(thread)) => thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::failure("asking the engine about itself was given up")))?,
+        };
+        Ok(self.known.insert(known))
+    }
 }

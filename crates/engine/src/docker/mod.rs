@@ -138,10 +138,14 @@ impl Engine for Docker {
     }
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
-        if plan.client_flags.is_empty() {
-            self.runtime.block_on(self.run_plan(plan))
-        } else {
-            self.run_client(plan)
+        self.run_if(plan, &mut || Ok(true))?.ok_or_else(|| Error::failure("a plan that is right was not run"))
+    }
+
+    fn run_if(&self, plan: &RunPlan, right: &mut dyn FnMut() -> Result<bool>) -> Result<Option<ExitStatus>> {
+        match plan.client_flags.is_empty() {
+            true => self.runtime.block_on(self.run_plan(plan, right)),
+            false if right()? => self.run_client(plan).map(Some),
+            false => Ok(None),
         }
     }
 
