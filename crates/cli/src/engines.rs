@@ -19,11 +19,10 @@ pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 pub(crate) fn connect(kind: Option<EngineKind>, context: &Context) -> Result<Docker> {
     match kind {
         None | Some(EngineKind::Docker) => docker(&context.env, &context.home().unwrap_or_default()),
-        Some(kind @ (EngineKind::Podman | EngineKind::Native)) => Err(Error::failure(format!(
-            "the engine {} is not part of this version",
-            kind.as_str()
-        ))
-        .with_hint("leave out --engine, or give --engine docker")),
+        Some(kind @ (EngineKind::Podman | EngineKind::Native)) => {
+            Err(Error::failure(format!("the engine {} is not part of this version", kind.as_str()))
+                .with_hint("leave out --engine, or give --engine docker"))
+        }
     }
 }
 

@@ -22,7 +22,8 @@ fn a_plan(sandbox: &Sandbox) -> RunPlan {
     }))
     .unwrap();
     let engine: EngineFacts =
-        serde_json::from_value(serde_json::json!({"kind": "docker", "mode": "rootful", "version": "20.10"})).unwrap();
+        serde_json::from_value(serde_json::json!({"kind": "docker", "mode": "rootful", "version": "20.10"}))
+            .unwrap();
     let project = sandbox.project().to_string_lossy().into_owned();
     let words = Words { gpus: String::new(), cpus: String::new(), command: vec!["true".to_owned()] };
     let surroundings = Surroundings {
@@ -72,7 +73,11 @@ fn a_wrong_plan_is_prepared_and_leaves_nothing() {
             seen = state(&plan);
             Ok(false)
         });
-        assert_eq!((ended.unwrap(), seen.as_str(), state(&plan).as_str()), (None, "created", ""), "detach: {detach}");
+        assert_eq!(
+            (ended.unwrap(), seen.as_str(), state(&plan).as_str()),
+            (None, "created", ""),
+            "detach: {detach}"
+        );
         let error = engine.run_if(&plan, &mut || Err(Error::failure("the facts did not come"))).unwrap_err();
         assert_eq!((error.to_string().as_str(), state(&plan).as_str()), ("the facts did not come", ""));
     }

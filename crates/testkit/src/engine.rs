@@ -60,11 +60,16 @@ impl PrivateDocker {
             command.env("HTTPS_PROXY", proxy).env("NO_PROXY", "");
         }
         let daemon = command
-            .arg("--config-file").arg(at("daemon.json"))
-            .arg("--data-root").arg(at("data"))
-            .arg("--exec-root").arg(at("exec"))
-            .arg("--pidfile").arg(at("pid"))
-            .arg("-H").arg(format!("unix://{}", at("sock").display()))
+            .arg("--config-file")
+            .arg(at("daemon.json"))
+            .arg("--data-root")
+            .arg(at("data"))
+            .arg("--exec-root")
+            .arg(at("exec"))
+            .arg("--pidfile")
+            .arg(at("pid"))
+            .arg("-H")
+            .arg(format!("unix://{}", at("sock").display()))
             .args(["--bridge", &network.bridge, "--iptables=false", "--ip-masq=false"])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -127,7 +132,8 @@ impl Drop for PrivateDocker {
 fn configuration() -> String {
     let text = std::fs::read_to_string("/etc/docker/daemon.json").unwrap_or_default();
     let all: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let kept = ["storage-driver", "mtu"].into_iter().filter_map(|key| Some((key.to_owned(), all.get(key)?.clone())));
+    let kept =
+        ["storage-driver", "mtu"].into_iter().filter_map(|key| Some((key.to_owned(), all.get(key)?.clone())));
     serde_json::Value::Object(kept.collect()).to_string()
 }
 

@@ -87,9 +87,15 @@ fn panel(body: &mut String, series: &[&Series], unit: &str, top: f64) -> f64 {
     let bottom = top + ROW * series.len() as f64;
     for tick in axis.ticks() {
         let x = axis.place(tick);
-        let _ = writeln!(body, "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#e2e2e2\"/>");
+        let _ = writeln!(
+            body,
+            "<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#e2e2e2\"/>"
+        );
         let (label, below) = (plain(tick), bottom + 16.0);
-        let _ = writeln!(body, "<text x=\"{x:.1}\" y=\"{below}\" text-anchor=\"middle\" fill=\"#777\">{label}</text>");
+        let _ = writeln!(
+            body,
+            "<text x=\"{x:.1}\" y=\"{below}\" text-anchor=\"middle\" fill=\"#777\">{label}</text>"
+        );
     }
     let mut y = top + ROW / 2.0;
     for s in series {
@@ -102,7 +108,10 @@ fn panel(body: &mut String, series: &[&Series], unit: &str, top: f64) -> f64 {
              <line x1=\"{from:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>\
              <circle cx=\"{at:.1}\" cy=\"{y}\" r=\"5\" fill=\"{colour}\"/>\
              <text x=\"{:.1}\" y=\"{text}\" fill=\"#222\">{} {unit}</text>",
-            LEFT - 12.0, escape(&s.name), WIDTH - RIGHT + 12.0, short(s.median())
+            LEFT - 12.0,
+            escape(&s.name),
+            WIDTH - RIGHT + 12.0,
+            short(s.median())
         );
         y += ROW;
     }

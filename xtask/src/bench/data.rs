@@ -67,7 +67,9 @@ fn empty(root: &Path) {
 }
 
 fn parts(root: &Path, files: usize) -> Vec<(std::path::PathBuf, usize)> {
-    (0..files.div_ceil(IN_ONE)).map(|i| (root.join(format!("d{i}")), IN_ONE.min(files - i * IN_ONE))).collect()
+    (0..files.div_ceil(IN_ONE))
+        .map(|i| (root.join(format!("d{i}")), IN_ONE.min(files - i * IN_ONE)))
+        .collect()
 }
 
 fn on_every_core<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {

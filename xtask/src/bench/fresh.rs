@@ -63,7 +63,9 @@ pub(crate) fn measure() -> Findings {
         ],
     );
     findings.note("Measured once: crates and Debian's packages come from the network, whose speed counts.");
-    findings.note("The registry's stand-in accepts connections and never answers, so the whole bound is waited for.");
+    findings.note(
+        "The registry's stand-in accepts connections and never answers, so the whole bound is waited for.",
+    );
     findings
 }
 
@@ -79,7 +81,13 @@ impl Prompt {
     /// The document's first example, on a terminal of script(1).
     fn reach(sandbox: &Sandbox, clone: &Path, engine: &PrivateDocker, start: Instant) -> Self {
         let mut command = sandbox.command("script");
-        command.args(["--quiet", "--flush", "--return", "--command", "./run-docker-conda '' '0-3' /bin/bash"]);
+        command.args([
+            "--quiet",
+            "--flush",
+            "--return",
+            "--command",
+            "./run-docker-conda '' '0-3' /bin/bash",
+        ]);
         command.arg("/dev/null").current_dir(clone);
         command.env("DOCKER_HOST", format!("unix://{}", engine.socket().display()));
         let terminal = Terminal::open(command);

@@ -50,7 +50,16 @@ impl Root {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         run_ok(
             Command::new(rustc)
-                .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
+                .args([
+                    "--edition",
+                    "2024",
+                    "-O",
+                    "-C",
+                    "target-feature=+crt-static",
+                    "-C",
+                    "strip=symbols",
+                    "-o",
+                ])
                 .arg(root.dir.path().join("stamp"))
                 .arg(crate::root().join("bench/stamp.rs")),
         );

@@ -44,14 +44,18 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
     let control = spread(&series[0], &series[1]);
     let cpu = Check::at_most("CPU (user and system) of --dry-run", series[0].median(), CPU_BAR, "ms");
     findings.note(&format!(
-        "A/A of the CPU time: {:.3} apart, spread {control:.3}.", ratio(&series[0], &series[1])
+        "A/A of the CPU time: {:.3} apart, spread {control:.3}.",
+        ratio(&series[0], &series[1])
     ));
     findings.add(series, [cpu]);
     let memory = memory(&sandbox, setup, &image);
-    let resident = Check::at_most("resident memory while a command runs", memory[0].median(), MEMORY_BAR, "MB");
+    let resident =
+        Check::at_most("resident memory while a command runs", memory[0].median(), MEMORY_BAR, "MB");
     let peak = Check::at_most("resident memory at its peak", memory[1].median(), MEMORY_BAR, "MB");
     findings.add(memory, [resident, peak]);
-    findings.note("Resident memory counts pages of the program and of shared libraries too (VmRSS, VmHWM; proc(5)).");
+    findings.note(
+        "Resident memory counts pages of the program and of shared libraries too (VmRSS, VmHWM; proc(5)).",
+    );
     findings
 }
 
@@ -75,7 +79,8 @@ fn milliseconds(time: TimeVal) -> f64 {
 /// Resident memory, and its peak, once the command says that it runs.
 fn memory(sandbox: &Sandbox, setup: &Setup, image: &str) -> Vec<Series> {
     let series = |name: &str| Series { name: name.into(), unit: "MB".into(), values: Vec::new() };
-    let mut found = vec![series("run-docker, resident while a command runs"), series("run-docker, resident at its peak")];
+    let mut found =
+        vec![series("run-docker, resident while a command runs"), series("run-docker, resident at its peak")];
     for _ in 0..setup.rounds(5) {
         let mut command = sandbox.command(&setup.program);
         command.args(["--quiet", "--image", image, "--network", "host", "", "", "echo ready; read line"]);
@@ -99,7 +104,8 @@ fn memory(sandbox: &Sandbox, setup: &Setup, image: &str) -> Vec<Series> {
 /// A field of /proc/PID/status, which has it in KiB.
 fn megabytes(status: &str, field: &str) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|n| n.trim().parse::<f64>().ok());
+    let kib =
+        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|n| n.trim().parse::<f64>().ok());
     kib.unwrap_or(f64::NAN) * 1024.0 / 1e6
 }
 

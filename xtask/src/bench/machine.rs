@@ -24,10 +24,15 @@ impl Machine {
     /// This one.
     pub(crate) fn here() -> Self {
         let cpuinfo = read("/proc/cpuinfo");
-        let cpu = cpuinfo.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
-        let engine = run_ok(docker().args(["info", "--format", "{{.ServerVersion}} {{.Driver}} {{.CgroupVersion}}"]));
+        let cpu = cpuinfo
+            .lines()
+            .find_map(|l| l.strip_prefix("model name")?.split_once(": "))
+            .map(|(_, name)| name);
+        let engine =
+            run_ok(docker().args(["info", "--format", "{{.ServerVersion}} {{.Driver}} {{.CgroupVersion}}"]));
         let mut engine = engine.split_whitespace().map(str::to_owned);
-        let kib: u64 = read("/proc/meminfo").split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let kib: u64 =
+            read("/proc/meminfo").split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
         let release = read("/proc/sys/kernel/osrelease");
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -74,6 +79,6 @@ fn distribution() -> String {
 /// The type of the file system of the root, where the engine keeps its images.
 fn file_system() -> String {
     let mounts = read("/proc/self/mounts");
-    let root = mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/")).next_back();
+    let root = mounts.lines().rfind(|l| l.split(' ').nth(1) == Some("/"));
     root.and_then(|l| l.split(' ').nth(2)).unwrap_or("unknown").to_owned()
 }

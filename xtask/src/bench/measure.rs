@@ -63,9 +63,8 @@ pub(crate) fn spread(a: &Series, again: &Series) -> f64 {
         let mut values: Vec<f64> = (0..n).map(|_| pool[random.below(pool.len())]).collect();
         median(&mut values)
     };
-    let mut factors: Vec<f64> = (0..RESAMPLES)
-        .map(|_| factor(draw(a.values.len()) / draw(again.values.len())))
-        .collect();
+    let mut factors: Vec<f64> =
+        (0..RESAMPLES).map(|_| factor(draw(a.values.len()) / draw(again.values.len()))).collect();
     factors.sort_by(f64::total_cmp);
     quantile(&factors, 0.95).max(factor(ratio(a, again)))
 }
@@ -85,7 +84,12 @@ fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index"
+)]
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted.get(((sorted.len().max(1) - 1) as f64 * q).round() as usize).copied().unwrap_or(f64::NAN)
 }
@@ -157,7 +161,12 @@ pub(crate) fn time(mut command: Command) -> f64 {
     let start = Instant::now();
     let output = command.spawn().and_then(std::process::Child::wait_with_output).unwrap();
     let taken = milliseconds(start.elapsed());
-    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     taken
 }
 

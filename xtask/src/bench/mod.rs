@@ -110,7 +110,14 @@ pub(crate) fn run(args: &BenchArgs, program: PathBuf) -> bool {
             Name::Fresh | Name::All => fresh::measure(),
         };
         let Findings { name, title, series, checks, notes } = found;
-        let report = Report { name: name.into(), title: title.into(), machine: machine.clone(), series, checks, notes };
+        let report = Report {
+            name: name.into(),
+            title: title.into(),
+            machine: machine.clone(),
+            series,
+            checks,
+            notes,
+        };
         eprint!("{}", report.print());
         if args.save {
             save(&crate::root().join("bench/results"), &report);

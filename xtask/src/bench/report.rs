@@ -76,7 +76,9 @@ impl Report {
             let _ = writeln!(
                 text,
                 "      {:width$}  min {min:>7}  median {median:>7}  p90 {high:>7} {}  n={}",
-                s.name, s.unit, s.values.len()
+                s.name,
+                s.unit,
+                s.values.len()
             );
         }
         for check in &self.checks {
@@ -105,7 +107,8 @@ impl Report {
         text.push_str("\n| measured | min | median | p90 | samples |\n| --- | ---: | ---: | ---: | ---: |\n");
         for s in &self.series {
             let (min, median, high) = (short(s.min()), short(s.median()), short(s.quantile(0.9)));
-            let _ = writeln!(text, "| {} | {min} | {median} {} | {high} | {} |", s.name, s.unit, s.values.len());
+            let _ =
+                writeln!(text, "| {} | {min} | {median} {} | {high} | {} |", s.name, s.unit, s.values.len());
         }
         text.push('\n');
         for note in &self.notes {
