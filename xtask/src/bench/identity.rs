@@ -91,7 +91,7 @@ fn starts(setup: &Setup) -> Vec<Series> {
         command.args(["run", "--rm", "--log-driver", "none", "--network", "host", &debian, "true"]);
         time(command)
     }));
-    interleave(arms, setup.rounds(24))
+    interleave(arms, setup.rounds(16))
 }
 
 /// Ours and the classic one for each number of groups.

@@ -55,7 +55,7 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
             Arm::new(name("docker run, the same init"), || docker(&words)),
             Arm::new(name("the engine alone"), || bare.time()),
         ],
-        setup.rounds(30),
+        setup.rounds(24),
     );
     let what = format!("run-docker / docker run, {network}");
     let check = Check::ratio(what, ratio(&series[0], &series[1]), BAR, spread(&series[1], &series[2]));
