@@ -25,17 +25,17 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
         .iter()
         .zip(&series[2..])
         .map(|(n, many)| {
-            let what = format!("run-docker with {n} groups / with 1: flat within the A/A spread");
+            let what = format!("run-docker with {} / with 1: flat within the A/A spread", groups(*n));
             Check::ratio(what, ratio(many, few), control, control)
         })
         .collect();
     for (n, (ours, classic)) in GROUPS.iter().zip(pairs(&series)) {
-        let what = format!("run-docker / classic entrypoint, {n} groups");
+        let what = format!("run-docker / classic entrypoint, {}", groups(*n));
         checks.push(Check::ratio(what, ratio(ours, classic), 1.0, control));
     }
     let init = init_time::measure(setup.rounds(100));
     for (n, own) in GROUPS.iter().zip(&init.own) {
-        checks.push(Check::at_most(format!("init, exec to exec, {n} groups"), own.median(), INIT_BAR, "ms"));
+        checks.push(Check::at_most(format!("init, exec to exec, {}", groups(*n)), own.median(), INIT_BAR, "ms"));
     }
     let flat = factor(init.own[GROUPS.len() - 1].median() / init.own[0].median());
     findings.note(&format!(
