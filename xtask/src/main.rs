@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
 
+mod bench;
 mod fuzz;
 mod lint;
 mod matrix;
@@ -61,6 +62,8 @@ enum Task {
         #[arg(long, default_value_t = 300)]
         seconds: u32,
     },
+    /// Side-by-side measurements, each held against a bar (bench/README.md)
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Task::Bench(args) => bench::run(&args, program()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -105,7 +109,7 @@ fn root() -> PathBuf {
 
 /// Runs cargo in the workspace; true when it succeeds.
 fn cargo(args: &[&str]) -> bool {
-    println!("$ cargo {}", args.join(" "));
+    eprintln!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
 }

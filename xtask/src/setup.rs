@@ -14,6 +14,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("tmux", "tmux"),
     ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("git", "git"),
 ];
 
 /// Installs, and sees that an engine answers.

@@ -132,6 +132,16 @@ pub trait Engine {
     /// The container cannot be created or started, or the engine vanished.
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus>;
 
+    /// As [`Engine::run`], of a plan that is most likely the right one. An engine
+    /// may prepare it until `right` says so; where it says no, nothing is
+    /// started, nothing is left, and the answer is `None`.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], and those of `right`.
+    fn run_if(&self, plan: &RunPlan, right: &mut dyn FnMut() -> Result<bool>) -> Result<Option<ExitStatus>> {
+        if right()? { self.run(plan).map(Some) } else { Ok(None) }
+    }
+
     /// Containers that carry our labels, of everyone; `all` with those that ended.
     ///
     /// # Errors

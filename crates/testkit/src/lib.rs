@@ -11,7 +11,7 @@ mod engine;
 mod images;
 mod people;
 
-pub use engine::{PrivateDocker, docker, require_docker};
+pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
 pub use images::{Flavor, image};
 pub use people::{Person, Sandbox, docker_gid};
 

@@ -122,7 +122,7 @@ fn closed_exec(screen: &Screen) -> Result<(), String> {
     screen.ends_with(0)?;
     screen.start(&format!("$D exec {name} 'echo asleep$((1 + 1)); exec sleep 1000'"))?;
     screen.see("asleep2")?;
-    let runs = || run_ok(docker().args(["top", name, "-o", "args"])).contains("sleep 1000");
+    let runs = || run_ok(docker().args(["top", name, "-o", "pid,args"])).contains("sleep 1000");
     if !runs() {
         return Err("docker top does not show the command".to_owned());
     }

@@ -7,7 +7,7 @@ use run_docker_core::docker_args::absolute_path;
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
 use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
-use run_docker_core::types::{CpuList, CpuSelector};
+use run_docker_core::types::{CpuList, CpuSelector, GpuSelector};
 use run_docker_core::{
     EngineFacts, EngineKind, EngineMode, Engine, Error, ExitStatus, HostFacts, ImageFacts, Result, RunPlan, words,
 };
@@ -17,7 +17,7 @@ use super::build::{ensure_image, is_site};
 use super::{print, trust};
 use crate::args::{RunArgs, Verbosity};
 use crate::context::Context;
-use crate::engines;
+use crate::engines::{self, Facts};
 use crate::report::Reporter;
 use crate::settings::{self, Loaded};
 
@@ -27,16 +27,16 @@ pub(crate) const NAME_TIMEOUT: std::time::Duration = std::time::Duration::from_s
 /// `run-docker <gpus> <cpus> [command…]`.
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     let reporter = Reporter::new(args.verbosity);
+    // An imagined machine has an imagined engine.
+    let mut facts = if args.facts.is_none() { Facts::ask(context) } else { Facts::default() };
     let prepared = Prepared::new(args, context, reporter)?;
     if let Some(format) = &args.dry_run {
-        return prepared.dry_run(format, context);
+        return prepared.dry_run(format, &mut facts, context);
     }
     let engine = engines::connect(prepared.request.engine, context)?;
-    let facts = engine.facts()?;
-    reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
     let claimed = claimed_cpus(&prepared.request, &engine)?;
     // What cannot be run is told before an image is fetched or built for it.
-    prepared.plan(&prepared.request, &prepared.host, &facts, &ImageFacts::default(), &claimed)?;
+    prepared.plan(&prepared.request, &prepared.host, &assumed_engine(), &ImageFacts::default(), &claimed)?;
     let (request, image) = prepared.image(&engine, context, reporter)?;
     let mut last = ExitStatus::SUCCESS;
     for round in 0..request.iterations {
@@ -44,19 +44,55 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
         if round > 0 {
             host.now = run_docker_host::now();
         }
-        let plan = prepared.plan(&request, &host, &facts, &image, &claimed)?;
-        if round == 0 {
-            say_notices(&plan, reporter);
-        }
         if request.iterations > 1 {
             reporter.notice(&format!("run {} of {}", round + 1, request.iterations));
         }
-        last = engine.run(&plan)?;
+        let make = |facts: &EngineFacts| prepared.plan(&request, &host, facts, &image, &claimed);
+        last = if round == 0 {
+            first_round(&engine, &request, &mut facts, make, reporter)?
+        } else {
+            engine.run(&make(facts.of(&engine, request.engine)?)?)?
+        };
         if !last.success() {
             break;
         }
     }
     Ok(last)
+}
+
+/// Most engines are rootful, and without GPUs nothing else about an engine
+/// changes a plan. So its container is created before the engine's facts are
+/// there; they decide whether it is started, or thrown away.
+fn first_round(
+    engine: &dyn Engine,
+    request: &RunRequest,
+    facts: &mut Facts,
+    make: impl Fn(&EngineFacts) -> Result<RunPlan>,
+    reporter: Reporter,
+) -> Result<ExitStatus> {
+    let mut decide = || -> Result<RunPlan> {
+        let facts = facts.of(engine, request.engine)?;
+        let plan = make(facts)?;
+        reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
+        say_notices(&plan, reporter);
+        Ok(plan)
+    };
+    if request.gpus != GpuSelector::None {
+        return engine.run(&decide()?);
+    }
+    let guess = make(&assumed_engine())?;
+    let mut right = None;
+    let ended = engine.run_if(&guess, &mut || Ok(*right.insert(decide()?) == guess));
+    match (ended, right) {
+        (Ok(Some(status)), _) => Ok(status),
+        (Ok(None), Some(right)) => engine.run(&right),
+        (Err(error), Some(_)) => Err(error),
+        // It could not even be created: was it the plan?
+        (ended, None) => match decide()? {
+            right if right == guess => ended.map(|_| ExitStatus::SUCCESS),
+            right => engine.run(&right),
+        },
+    }
 }
 
 fn say_notices(plan: &RunPlan, reporter: Reporter) {
@@ -169,12 +205,12 @@ impl Prepared {
     }
 
     /// Prints the plan. Without an engine to ask, a rootful Docker is assumed.
-    fn dry_run(&self, format: &str, context: &Context) -> Result<ExitStatus> {
+    fn dry_run(&self, format: &str, facts: &mut Facts, context: &Context) -> Result<ExitStatus> {
         let reporter = Reporter::new(Verbosity::default());
         let simulated = &self.simulated;
         let (engine, image) = match (&simulated.engine, &simulated.image) {
             (Some(engine), image) => (engine.clone(), image.clone().unwrap_or_default()),
-            (None, _) => match self.ask_engine(context) {
+            (None, _) => match self.ask_engine(facts, context) {
                 Ok(found) => found,
                 Err(error) => {
                     reporter.notice(&format!("{error}; a rootful Docker is assumed"));
@@ -194,10 +230,10 @@ impl Prepared {
         print(format!("{text}\n").as_bytes())
     }
 
-    fn ask_engine(&self, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
+    fn ask_engine(&self, facts: &mut Facts, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
         let engine = engines::connect(self.request.engine, context)?;
-        let facts = engine.facts()?;
         let image = engine.image(&self.request.image)?;
+        let facts = facts.of(&engine, self.request.engine)?.clone();
         if image.is_none() {
             let name = &self.request.image;
             Reporter::new(Verbosity::default())

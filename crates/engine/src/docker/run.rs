@@ -42,30 +42,44 @@ enum Started {
     InitMissing,
 }
 
+/// How a try ended.
+enum Tried {
+    Ended(ExitStatus),
+    InitMissing,
+    /// It was the wrong plan; nothing was started.
+    Wrong,
+}
+
+/// Says whether the plan is the right one, once the container exists.
+type Right<'a> = &'a mut dyn FnMut() -> Result<bool>;
+
 impl Docker {
-    pub(super) async fn run_plan(&self, plan: &RunPlan) -> Result<ExitStatus> {
+    /// Runs the plan if it is the right one. A container is created meanwhile:
+    /// that takes an engine a while, and starts nothing.
+    pub(super) async fn run_plan(&self, plan: &RunPlan, right: Right<'_>) -> Result<Option<ExitStatus>> {
         let mut signals = Signals::arm()?;
-        match self.attempt(plan, &mut signals).await? {
-            Some(status) => Ok(status),
-            None => {
-                self.fill_init_volume(plan).await?;
-                self.attempt(plan, &mut signals).await?.ok_or_else(|| {
-                    Error::failure(format!("the volume {} does not keep the init", plan.init_volume()))
-                        .with_hint(format!("remove it: docker volume rm {}", plan.init_volume()))
-                })
+        match self.attempt(plan, &mut signals, right).await? {
+            Tried::Ended(status) => return Ok(Some(status)),
+            Tried::Wrong => return Ok(None),
+            Tried::InitMissing => self.fill_init_volume(plan).await?,
+        }
+        match self.attempt(plan, &mut signals, &mut || Ok(true)).await? {
+            Tried::Ended(status) => Ok(Some(status)),
+            Tried::Wrong => Ok(None),
+            Tried::InitMissing => {
+                Err(Error::failure(format!("the volume {} does not keep the init", plan.init_volume()))
+                    .with_hint(format!("remove it: docker volume rm {}", plan.init_volume())))
             }
         }
     }
 
-    /// One try; `None` when the init was missing.
-    async fn attempt(&self, plan: &RunPlan, signals: &mut Signals) -> Result<Option<ExitStatus>> {
+    /// One try.
+    async fn attempt(&self, plan: &RunPlan, signals: &mut Signals, right: Right<'_>) -> Result<Tried> {
         let (id, name) = self.create(plan).await?;
-        let followed = self.start_and_follow(plan, &id, &name, signals).await;
+        let followed = self.start_and_follow(plan, &id, &name, signals, right).await;
         match followed {
-            Ok(Some(status)) => Ok(Some(status)),
-            Ok(None) => {
-                self.discard(&id).await.map(|()| None)
-            }
+            Ok(Tried::Ended(status)) => Ok(Tried::Ended(status)),
+            Ok(other) => self.discard(&id).await.map(|()| other),
             Err(error) => Err(match self.discard(&id).await {
                 Ok(()) => error,
                 Err(second) => error.with_hint(format!(
@@ -146,15 +160,19 @@ impl Docker {
         id: &str,
         name: &ContainerName,
         signals: &mut Signals,
-    ) -> Result<Option<ExitStatus>> {
+        right: Right<'_>,
+    ) -> Result<Tried> {
         if plan.stdio.detach {
-            return Ok(match self.start(plan, id).await? {
-                Started::Yes => {
-                    // Whoever closed standard output does not want the id.
-                    let _ = writeln!(std::io::stdout(), "{id}");
-                    Some(ExitStatus::SUCCESS)
-                }
-                Started::InitMissing => None,
+            return Ok(match right()? {
+                false => Tried::Wrong,
+                true => match self.start(plan, id).await? {
+                    Started::InitMissing => Tried::InitMissing,
+                    Started::Yes => {
+                        // Whoever closed standard output does not want the id.
+                        let _ = writeln!(std::io::stdout(), "{id}");
+                        Tried::Ended(ExitStatus::SUCCESS)
+                    }
+                },
             });
         }
         let prefix = self.version_prefix();
@@ -165,14 +183,17 @@ impl Docker {
         // In place before the start, or a quick command is gone unseen.
         let condition = if plan.remove { "removed" } else { "next-exit" };
         let wait = hijack::wait(socket, &prefix, id, condition)?;
+        if !right()? {
+            return Ok(Tried::Wrong);
+        }
         if let Ok(Caught::Forward(_, number)) = timeout(Duration::ZERO, signals.next()).await {
             self.discard(id).await?;
-            return Ok(Some(ExitStatus(128 + number)));
+            return Ok(Tried::Ended(ExitStatus(128 + number)));
         }
         let raw = if plan.stdio.tty { Some(RawMode::enter()?) } else { None };
         let started = self.start(plan, id).await?;
         if matches!(started, Started::InitMissing) {
-            return Ok(None);
+            return Ok(Tried::InitMissing);
         }
         if plan.stdio.tty {
             self.resize(id).await;
@@ -181,7 +202,7 @@ impl Docker {
         let session = Session { docker: self, id, name: name.as_str(), tty: plan.stdio.tty };
         let status = session.follow(wait, streams, signals).await;
         drop(raw);
-        status.map(Some)
+        status.map(Tried::Ended)
     }
 
     async fn start(&self, plan: &RunPlan, id: &str) -> Result<Started> {
