@@ -86,9 +86,10 @@ fn an_engine_on_another_machine_is_refused() {
         .fails(125, &["the Docker context no-such does not exist", "hint: see docker context ls"]);
 }
 
-/// Answers every request as Docker 1.12 does: the one stand-in of these tests,
-/// because no engine of that age runs any more.
-fn old_engine(socket: &Path) {
+/// Answers every request as Docker 1.13 answers a ping, or, without a version,
+/// as those before it did: the one stand-in of these tests, because no engine of
+/// that age runs any more.
+fn old_engine(socket: &Path, version: &'static str) {
     let listener = UnixListener::bind(socket).unwrap();
     fs::set_permissions(socket, PermissionsExt::from_mode(0o777)).unwrap();
     std::thread::spawn(move || {
@@ -98,12 +99,10 @@ fn old_engine(socket: &Path) {
                 while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
                     request.push(byte[0]);
                 }
-                let body = r#"{"Version":"1.12.6","ApiVersion":"1.24","GitCommit":"78d1802","GoVersion":"go1.6.4","Os":"linux","Arch":"amd64","KernelVersion":"4.4.0"}"#;
                 let _ = write!(
                     stream,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: Docker/1.12.6 (linux)\r\n\
-                     Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
+                    "HTTP/1.1 200 OK\r\n{version}Server: Docker/1.13.1 (linux)\r\n\
+                     Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK"
                 );
             });
         }
@@ -113,10 +112,12 @@ fn old_engine(socket: &Path) {
 #[test]
 fn an_api_that_is_too_old_names_both_versions() {
     let world = world!();
-    let socket = world.sandbox.path("old.sock");
-    old_engine(&socket);
-    Said::of(with_host(&world, &socket).args(["", "", "true"]))
-        .fails(125, &["speaks API 1.24; 1.40 or newer is needed", "hint: update Docker to 19.03 or newer"]);
+    for (version, said) in [("Api-Version: 1.26\r\n", "speaks API 1.26;"), ("", "speaks an API older than 1.25;")] {
+        let socket = world.sandbox.path(&format!("old{}.sock", version.len()));
+        old_engine(&socket, version);
+        Said::of(with_host(&world, &socket).args(["", "", "true"]))
+            .fails(125, &[said, "1.40 or newer is needed", "hint: update Docker to 19.03 or newer"]);
+    }
 }
 
 /// The private engine has one network of its own: one at a time.

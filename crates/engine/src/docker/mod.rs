@@ -71,15 +71,17 @@ impl Docker {
                 .with_hint("see whether it runs: systemctl status docker")
         };
         let version = hijack::ping(endpoint.open()?, Duration::from_secs(TIMEOUT_SECONDS))
-            .map_err(|e| silent(e.to_string()))?
-            .ok_or_else(|| silent("its answer to a ping names no version of the API".to_owned()))?;
-        if version < MIN_API {
+            .map_err(|e| silent(e.to_string()))?;
+        let Some(version) = version.filter(|version| *version >= MIN_API) else {
+            // Answers to a ping have named the version since 1.25.
+            let spoken = version
+                .map_or_else(|| "an API older than 1.25".to_owned(), |(major, minor)| format!("API {major}.{minor}"));
             return Err(Error::failure(format!(
-                "the Docker Engine at {socket} speaks API {}.{}; {}.{} or newer is needed",
-                version.0, version.1, MIN_API.0, MIN_API.1
+                "the Docker Engine at {socket} speaks {spoken}; {}.{} or newer is needed",
+                MIN_API.0, MIN_API.1
             ))
             .with_hint("update Docker to 19.03 or newer"));
-        }
+        };
         let (major_version, minor_version) = version.min(NEWEST_API);
         let version = bollard::ClientVersion { major_version, minor_version };
         let api = bollard::Docker::connect_with_unix(&socket, TIMEOUT_SECONDS, &version)
