@@ -7,10 +7,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod channel;
 mod engine;
 mod images;
 mod people;
 
+pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, docker, require_docker};
 pub use images::{Flavor, image};
 pub use people::{Person, Sandbox, docker_gid};
