@@ -16,12 +16,12 @@ mod sources;
 mod tools;
 mod wheels;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-
 pub use serve::{Fault, FaultKind, Server};
+
+use crate::cache;
 
 /// Raised whenever what is in the channel changes: an old one is then left alone.
 const GENERATION: u32 = 1;
@@ -80,28 +80,18 @@ impl Channel {
 /// The channel; built first where it does not exist (some minutes on two
 /// cores). Who comes while another builds waits for that one.
 pub fn channel() -> Channel {
-    let home = cache();
+    let home = cache::dir();
     let root = home.join(format!("channel-{GENERATION}"));
     if root.exists() {
         return Channel { root };
     }
-    let lock = File::create(home.join("channel.lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let _lock = cache::lock("channel.lock");
     if !root.exists() {
         let temporary = tempfile::Builder::new().prefix("channel-building-").tempdir_in(&home).unwrap();
         build(&home, temporary.path());
         fs::rename(temporary.path().join("channel"), &root).unwrap();
     }
     Channel { root }
-}
-
-/// Where what takes long to make is kept between runs.
-fn cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = base.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache"));
-    let home = base.join("run-docker-test");
-    fs::create_dir_all(&home).unwrap();
-    home
 }
 
 /// Builds all of it into `work/channel`.
