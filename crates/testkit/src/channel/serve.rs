@@ -159,15 +159,17 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.trim_end().split_once(':') else { return Ok(Some(request)) };
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
-            "range" => {
-                request.range =
-                    value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok())
-            }
+            "range" => request.range = range_start(value),
             "if-none-match" => request.known = Some(value.to_owned()),
             "connection" => request.close |= value.eq_ignore_ascii_case("close"),
             _ => {}
         }
     }
+}
+
+/// `bytes=100-`; other kinds are answered as a whole.
+fn range_start(value: &str) -> Option<usize> {
+    value.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 /// Answers one request; returns the status.
