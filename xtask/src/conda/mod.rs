@@ -2,11 +2,13 @@
 //! same channel, and what each left behind compared.
 
 mod accepted;
+mod fault;
 mod observe;
 mod records;
 mod roundtrip;
 mod rows;
 mod side;
+mod sound;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -60,6 +62,15 @@ pub(crate) fn roundtrip(program: Option<PathBuf>) -> bool {
     let dir = tempfile::Builder::new().prefix("conda-trip-").tempdir().unwrap();
     let (real, ours) = sides(dir.path(), program, &server);
     roundtrip::run(&real, &ours)
+}
+
+/// `cargo xtask fault conda`.
+pub(crate) fn fault(program: Option<PathBuf>, times: usize, seed: u64) -> bool {
+    let channel = channel();
+    let server = channel.serve();
+    let dir = tempfile::Builder::new().prefix("conda-fault-").tempdir().unwrap();
+    let (_, ours) = sides(dir.path(), program, &server);
+    fault::run(&ours, times, seed)
 }
 
 /// Both, each with a place of its own whose path has the same length: paths are
