@@ -87,9 +87,9 @@ fn vacant(prefix: &Path) -> Result<()> {
             prefix.display()
         ))
     };
-    match std::fs::read_dir(prefix) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(taken()),
+    match std::fs::read_dir(prefix).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(taken()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(_) => Err(taken()),
     }
