@@ -15,7 +15,7 @@ pub enum Error {
         /// The environment.
         prefix: PathBuf,
         /// Who has it.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
         /// For how long this waited.
         waited: Duration,
     },

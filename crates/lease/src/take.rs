@@ -50,7 +50,11 @@ pub(crate) fn acquire(
         let elapsed = start.elapsed();
         let holder = current.last().holder.clone();
         if options.timeout.is_some_and(|timeout| elapsed >= timeout) {
-            return Err(Error::Timeout { prefix: place.prefix.clone(), holder, waited: elapsed });
+            return Err(Error::Timeout {
+                prefix: place.prefix.clone(),
+                holder: holder.map(Box::new),
+                waited: elapsed,
+            });
         }
         if told.is_none_or(|at| at.elapsed() >= TELL) {
             on_wait(&Waiting { holder, elapsed, silent: current.silent(now) });
