@@ -1,8 +1,15 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel`.
 //! Each ends in a verdict.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tasks of developers, not of users"
+)]
 
+mod channel;
+mod conda;
 mod lint;
 mod matrix;
 mod setup;
@@ -33,6 +40,30 @@ enum Task {
         #[arg(long)]
         matrices: bool,
     },
+    /// Build the conda channel of tests and print its path
+    Channel {
+        /// Serve it on 127.0.0.1 until stopped
+        #[arg(long)]
+        serve: bool,
+        /// The port to serve on; any free one by default
+        #[arg(long, default_value_t = 0, requires = "serve")]
+        port: u16,
+    },
+    /// The embedded conda beside the real one, line by line
+    CondaDiff {
+        /// Only the verdict of rows whose name contains this; all of them run
+        #[arg(long)]
+        only: Option<String>,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// One environment changed in turn by the embedded conda and the real one
+    CondaRoundtrip {
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// One question asked of many combinations
     Matrix {
         /// Which
@@ -54,6 +85,9 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Channel { serve, port } => channel::run(serve, port),
+        Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
+        Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
     };
@@ -89,7 +123,10 @@ fn cargo(args: &[&str]) -> bool {
 
 /// The launcher, built as users get it.
 fn program() -> PathBuf {
-    assert!(cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]), "the launcher does not build");
+    assert!(
+        cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]),
+        "the launcher does not build"
+    );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/run-docker");
     let conda = target.join("release/run-docker-conda");
