@@ -32,7 +32,7 @@ use std::sync::OnceLock;
 use crate::{Sandbox, cache, run_ok};
 
 /// Bump to have it made anew.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// The wheel that has it inside.
 const CARRIER: &str = "conda-lock==4.0.3";

@@ -3,12 +3,12 @@
 conda() {
     case "${1-}" in
     activate | deactivate)
-        _oracle_text=$("$CONDA_EXE" shell.posix "$@") || return
+        _oracle_text=$(PS1="${PS1-}" "$CONDA_EXE" shell.posix "$@") || return
         eval "$_oracle_text"
         ;;
     install | update | upgrade | remove | uninstall)
         "$CONDA_EXE" "$@" || return
-        _oracle_text=$("$CONDA_EXE" shell.posix reactivate) || return
+        _oracle_text=$(PS1="${PS1-}" "$CONDA_EXE" shell.posix reactivate) || return
         eval "$_oracle_text"
         ;;
     *) "$CONDA_EXE" "$@" ;;
