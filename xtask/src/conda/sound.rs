@@ -17,7 +17,7 @@ pub(super) fn environment(env: &Path) -> Result<(), String> {
         let paths =
             record.pointer("/paths_data/paths").and_then(Value::as_array).ok_or("a record without paths")?;
         for entry in paths {
-            let path = entry["_path"].as_str().ok_or("a path without a name")?.to_owned();
+            let path = placed(&record, entry["_path"].as_str().ok_or("a path without a name")?);
             if fs::symlink_metadata(env.join(&path)).is_err() {
                 return Err(format!("{} has no {path}", record["name"]));
             }
@@ -32,6 +32,23 @@ pub(super) fn environment(env: &Path) -> Result<(), String> {
     let stray: Vec<String> =
         files(env).into_iter().filter(|path| !named.contains(path) && !may_lie_about(path)).collect();
     if stray.is_empty() { Ok(()) } else { Err(format!("no package has: {}", some(&stray))) }
+}
+
+/// Where a path of a record lies: the modules of a noarch package are named as
+/// they lie in the package.
+fn placed(record: &Value, path: &str) -> String {
+    if record["noarch"] != "python" {
+        return path.to_owned();
+    }
+    if let Some(script) = path.strip_prefix("python-scripts/") {
+        return format!("bin/{script}");
+    }
+    let files = record["files"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let home = files.filter_map(|file| file.split_once("/site-packages/")).map(|(home, _)| home).next();
+    match home.filter(|_| path.starts_with("site-packages/")) {
+        Some(home) => format!("{home}/{path}"),
+        None => path.to_owned(),
+    }
 }
 
 /// What conda itself, link scripts and running programs write.
