@@ -8,7 +8,7 @@ use std::process::Command;
 use run_docker_testkit::run_ok;
 use serde_json::Value;
 
-use super::observe::flatten;
+use super::observe::{flatten, line_differences};
 use super::side::Side;
 
 /// Differences of the package sets, then of the records, then of the history.
@@ -88,24 +88,18 @@ fn generic(path: &str) -> String {
     }
 }
 
-/// The history, without its dates.
+/// The last revision of the history, without its date: an earlier difference
+/// was told when it came about.
 fn history(real: &Side, ours: &Side, name: &str) -> Vec<String> {
     let read = |side: &Side| -> Vec<String> {
         let text = fs::read_to_string(side.env(name).join("conda-meta/history")).unwrap_or_default();
-        side.plain(&text).lines().map(plain_line).collect()
+        let last = side.plain(&text).rsplit("==> ").next().unwrap_or_default().to_owned();
+        last.lines().skip(1).map(plain_line).collect()
     };
-    let (one, two) = (read(real), read(ours));
-    (0..one.len().max(two.len()))
-        .filter(|&line| one.get(line) != two.get(line))
-        .map(|line| format!("history: line {line}: real {:?} ours {:?}", one.get(line), two.get(line)))
-        .take(4)
-        .collect()
+    line_differences("history", &read(real), &read(ours))
 }
 
 fn plain_line(line: &str) -> String {
-    if line.starts_with("==> ") {
-        return "==> a date <==".to_owned();
-    }
     match line.strip_prefix("# cmd: ").and_then(|cmd| cmd.split_once("conda ")) {
         Some((_, words)) => format!("# cmd: conda {words}"),
         None => sorted_specs(line),

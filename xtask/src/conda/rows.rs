@@ -119,7 +119,11 @@ pub(super) const ROWS: &[Row] = &[
     row("remove with what needs it", "conda remove -y -n one python-dateutil --json", &[Code, Env("one")]),
     row("install without dependencies", "conda install -y -n three --no-deps tqdm", &[Code, Env("three")]),
     row("link scripts", "conda install -y -n two post-link-demo", &[Code, Env("two")]),
-    row("install what is there", "conda install -y -n two six", &[Code, Env("two")]),
+    row(
+        "install what is there",
+        "conda install -n two six --dry-run --json",
+        &[Code, Json(&["actions.LINK"])],
+    ),
     row("update all", "conda update -y -n two --all", &[Code, Env("two")]),
     // Other ways to make one.
     row("clone", "conda create -y -n cloned --clone two", &[Code, Env("cloned")]),
