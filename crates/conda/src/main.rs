@@ -124,6 +124,7 @@ async fn interruptions(interrupted: std::sync::Arc<std::sync::atomic::AtomicBool
     tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hup.recv() => {} }
     interrupted.store(true, Ordering::SeqCst);
     if !transaction::is_under_way() {
+        lock::release_all();
         eprintln!("\nCondaError: KeyboardInterrupt\n");
         std::process::exit(130);
     }

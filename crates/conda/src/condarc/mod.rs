@@ -36,6 +36,11 @@ impl Settings {
         self.layers.iter().rev().find_map(|layer| layer.values.get(name))
     }
 
+    /// Some source sets it.
+    pub(crate) fn set(&self, name: &str) -> bool {
+        self.strongest(name).is_some()
+    }
+
     /// A text, if one is set.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.strongest(name).and_then(scalar).or_else(|| default(name).as_ref().and_then(scalar))
