@@ -32,17 +32,23 @@ pub(crate) fn take(context: &Context, prefix: &Path, timeout: Option<u64>) -> Re
     let mut told = false;
     let guard = run_docker_lease::acquire(prefix, &options, &mut |waiting| {
         if !std::mem::replace(&mut told, true) {
-            let who = waiting.holder.as_ref().map_or_else(|| "another command".to_owned(), ToString::to_string);
-            eprintln!("waiting for {who}, which changes {} (--lock-timeout SECONDS bounds the wait)", prefix.display());
+            let who =
+                waiting.holder.as_ref().map_or_else(|| "another command".to_owned(), ToString::to_string);
+            eprintln!(
+                "waiting for {who}, which changes {} (--lock-timeout SECONDS bounds the wait)",
+                prefix.display()
+            );
         }
     });
     let guard = guard.map_err(|e| {
         let hint = e.to_string();
-        Error::named("LockError", format!("the environment {} cannot be locked", prefix.display())).with_source(e).with_hint(if hint.contains("hint") {
-            "--lock-timeout SECONDS waits longer"
-        } else {
-            "another command changes it; --lock-timeout SECONDS waits longer"
-        })
+        Error::named("LockError", format!("the environment {} cannot be locked", prefix.display()))
+            .with_source(e)
+            .with_hint(if hint.contains("hint") {
+                "--lock-timeout SECONDS waits longer"
+            } else {
+                "another command changes it; --lock-timeout SECONDS waits longer"
+            })
     })?;
     if let Ok(mut held) = HELD.lock() {
         held.push(guard.releaser());

@@ -15,7 +15,13 @@ fn wishes_that_contradict_each_other_are_explained() {
         Package::new("new", "1.0").needs("lib >=2"),
     ]);
     let said = world.fails(1, "create -y -n a old new");
-    assert!(said.contains("UnsatisfiableError") && said.contains("lib") && said.contains("old") && said.contains("new"), "{said}");
+    assert!(
+        said.contains("UnsatisfiableError")
+            && said.contains("lib")
+            && said.contains("old")
+            && said.contains("new"),
+        "{said}"
+    );
     assert!(!world.env("a").exists());
 }
 
@@ -67,13 +73,19 @@ fn a_script_that_fails_undoes_the_change() {
     world.ok("create -y -n a good");
     let before = world.tree("a");
     let said = world.fails(1, "install -y -n a bad");
-    assert!(said.contains("post-link script failed for package bad-1.0-0") && said.contains("as it was before"), "{said}");
+    assert!(
+        said.contains("post-link script failed for package bad-1.0-0") && said.contains("as it was before"),
+        "{said}"
+    );
     assert_eq!(world.tree("a"), before);
 }
 
 #[test]
 fn files_of_the_users_come_back() {
-    let world = World::new(&[Package::new("good", "1.0"), Package::new("bad", "1.0").file("bin/.bad-post-link.sh", "exit 3\n").file("etc/mine", "theirs")]);
+    let world = World::new(&[
+        Package::new("good", "1.0"),
+        Package::new("bad", "1.0").file("bin/.bad-post-link.sh", "exit 3\n").file("etc/mine", "theirs"),
+    ]);
     world.ok("create -y -n a good");
     std::fs::create_dir_all(world.env("a").join("etc")).unwrap();
     std::fs::write(world.env("a").join("etc/mine"), "mine").unwrap();
@@ -85,7 +97,10 @@ fn files_of_the_users_come_back() {
 #[test]
 fn a_full_disk_leaves_nothing_behind() {
     let big = format!("{PLACEHOLDER}\n").repeat(40_000);
-    let world = World::new(&[Package::new("small", "1.0"), Package::new("big", "1.0").patched("share/big/data", &big)]);
+    let world = World::new(&[
+        Package::new("small", "1.0"),
+        Package::new("big", "1.0").patched("share/big/data", &big),
+    ]);
     world.ok("create -y -n fetch big");
     let script = "mkdir m; mount -t tmpfs -o size=256k none m; \"$CONDA\" create -y -q -p m/a small; find m/a | sort >before; \
                   if \"$CONDA\" install -y -q -p m/a big; then exit 3; fi; find m/a | sort >after; \
@@ -101,7 +116,12 @@ fn places_that_cannot_be_written_are_named_before_anything_is_done() {
     world.ok("create -y -n a x");
     let script = "mount --bind envs envs; mount -o remount,bind,ro envs; \"$CONDA\" remove -y -n a x; echo $?; \"$CONDA\" create -y -n b x; echo $?";
     let output = world.mounted(&script.replace("-ec", "-c").replace("x; echo", "x || true; echo"));
-    assert!(text(&output.stderr).contains("EnvironmentNotWritableError"), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("EnvironmentNotWritableError"),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     assert!(text(&output.stderr).contains("its file system is read-only"), "{}", text(&output.stderr));
     assert_eq!(world.packages("a"), ["x 1.0"]);
 }
@@ -125,14 +145,19 @@ fn broken_records_and_configuration_name_their_file() {
     world.ok("env remove -y -n a");
     std::fs::write(world.path("home/.condarc"), "channels: [a\nb: c\n").unwrap();
     let said = world.fails(1, "list -n a");
-    assert!(said.contains("ConfigurationLoadError") && said.contains("home/.condarc") && said.contains("line 2"), "{said}");
+    assert!(
+        said.contains("ConfigurationLoadError") && said.contains("home/.condarc") && said.contains("line 2"),
+        "{said}"
+    );
     std::fs::write(world.path("home/.condarc"), "chanels: [a]\n").unwrap();
     assert!(text(&world.run("info").stderr).contains("unknown key chanels; is channels meant?"));
 }
 
 fn many(name: &str, version: &str) -> Package {
     (0..150).fold(Package::new(name, version), |package, i| {
-        package.file(&format!("lib/{name}/d{}/f{i}", i % 7), format!("{version} {i}")).patched(&format!("share/{name}/p{i}"), &format!("{PLACEHOLDER}/{version}\n"))
+        package
+            .file(&format!("lib/{name}/d{}/f{i}", i % 7), format!("{version} {i}"))
+            .patched(&format!("share/{name}/p{i}"), &format!("{PLACEHOLDER}/{version}\n"))
     })
 }
 
@@ -151,7 +176,12 @@ fn killed_at_any_moment_the_next_command_mends() {
     for moment in 0..30_u32 {
         world.ok("install -y -n a x=1.0");
         assert_eq!(world.packages("a"), old);
-        let mut child = world.command("install -y -q -n a x=2.0").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = world
+            .command("install -y -q -n a x=2.0")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(whole * moment / 30 + Duration::from_millis(u64::from(moment % 3)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -180,7 +210,12 @@ fn a_creation_that_was_killed_can_be_run_again() {
     let whole = started.elapsed();
     for moment in 0..10_u32 {
         world.ok("env remove -y -n a");
-        let mut child = world.command("create -y -q -n a x y").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = world
+            .command("create -y -q -n a x y")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(whole * moment / 10);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -193,10 +228,19 @@ fn a_creation_that_was_killed_can_be_run_again() {
 
 #[test]
 fn an_interruption_undoes_and_says_so_in_the_code() {
-    let world = World::new(&[Package::new("x", "1.0"), Package::new("slow", "1.0").file("bin/.slow-post-link.sh", "touch \"$PREFIX/../../started\"; sleep 2\n")]);
+    let world = World::new(&[
+        Package::new("x", "1.0"),
+        Package::new("slow", "1.0")
+            .file("bin/.slow-post-link.sh", "touch \"$PREFIX/../../started\"; sleep 2\n"),
+    ]);
     world.ok("create -y -n a x");
     let before = world.tree("a");
-    let mut child = world.command("install -y -n a slow").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = world
+        .command("install -y -n a slow")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     while !world.path("started").exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
         std::thread::sleep(Duration::from_millis(5));

@@ -12,12 +12,19 @@ fn world() -> World {
         Package::new("base-lib", "1.0"),
         Package::new("base-lib", "1.1"),
         Package::new("base-lib", "2.0"),
-        Package::new("tool", "1.0").needs("base-lib >=1,<2").patched("bin/tool", &format!("#!{PLACEHOLDER}/bin/sh\n")),
-        Package::new("tool", "1.1").needs("base-lib >=1,<2").patched("bin/tool", &format!("#!{PLACEHOLDER}/bin/sh\n")),
+        Package::new("tool", "1.0")
+            .needs("base-lib >=1,<2")
+            .patched("bin/tool", &format!("#!{PLACEHOLDER}/bin/sh\n")),
+        Package::new("tool", "1.1")
+            .needs("base-lib >=1,<2")
+            .patched("bin/tool", &format!("#!{PLACEHOLDER}/bin/sh\n")),
         Package::new("other", "3.0").link("share/other/link", "version"),
         Package::new("new-world", "1.0").needs("base-lib >=2"),
         Package::new("python", "3.11.4").file("bin/python3.11", "#!/bin/sh\nexit 0\n"),
-        Package::new("pure", "1.0").needs("python").python("pure-run = pure.main:run").file("site-packages/pure/main.py", "def run(): pass\n"),
+        Package::new("pure", "1.0")
+            .needs("python")
+            .python("pure-run = pure.main:run")
+            .file("site-packages/pure/main.py", "def run(): pass\n"),
     ])
 }
 
@@ -41,16 +48,22 @@ fn an_environment_is_laid_out_as_condas() {
     let record = json(&std::fs::read_to_string(env.join("conda-meta/base-lib-1.1-0.json")).unwrap());
     assert_eq!(record["requested_spec"], "None");
     assert!(!env.join("CACHEDIR.TAG").exists());
-    assert_eq!(std::fs::read_to_string(env.join("bin/tool")).unwrap(), format!("#!{}/bin/sh\n", env.display()));
+    assert_eq!(
+        std::fs::read_to_string(env.join("bin/tool")).unwrap(),
+        format!("#!{}/bin/sh\n", env.display())
+    );
     assert_eq!(std::fs::metadata(env.join("bin/tool")).unwrap().permissions().mode() & 0o777, 0o755);
     assert_eq!(std::fs::read_link(env.join("share/other/link")).unwrap().to_str(), Some("version"));
     assert_eq!(std::fs::metadata(env.join("share/tool/version")).unwrap().nlink(), 2);
     let history = std::fs::read_to_string(env.join("conda-meta/history")).unwrap();
     let lines: Vec<&str> = history.lines().collect();
     assert!(lines[0].starts_with("==> 20") && lines[0].ends_with(" <=="), "{history}");
-    assert!(lines[1].starts_with("# cmd: ") && lines[1].ends_with("conda create -y -n a tool=1.0 other"), "{history}");
+    assert!(
+        lines[1].starts_with("# cmd: ") && lines[1].ends_with("conda create -y -n a tool=1.0 other"),
+        "{history}"
+    );
     assert_eq!(lines[2], "# conda version: 24.7.1");
-    assert_eq!(lines[6], "# update specs: ['tool=1.0', 'other']");
+    assert_eq!(lines[6], "# update specs: ['other', 'tool=1.0']");
     assert!(std::fs::read_to_string(world.path("home/.conda/environments.txt")).unwrap().contains("envs/a"));
 }
 
@@ -97,7 +110,12 @@ fn python_packages_get_programs() {
     assert!(script.starts_with(&format!("#!{}/bin/python3.11\n", world.env("a").display())), "{script}");
     assert!(world.env("a").join("lib/python3.11/site-packages/pure/main.py").is_file());
     let record = json(&std::fs::read_to_string(world.env("a").join("conda-meta/pure-1.0-0.json")).unwrap());
-    let entry = record["paths_data"]["paths"].as_array().unwrap().iter().find(|p| p["_path"] == "bin/pure-run").unwrap();
+    let entry = record["paths_data"]["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|p| p["_path"] == "bin/pure-run")
+        .unwrap();
     assert_eq!(entry["path_type"], "unix_python_entry_point");
 }
 
@@ -106,7 +124,12 @@ fn questions_are_asked_as_conda_asks() {
     let world = world();
     let ask = |answer: &str| {
         let mut command = world.command("create -n a other");
-        let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), answer.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };
@@ -123,12 +146,21 @@ fn questions_are_asked_as_conda_asks() {
 fn json_is_one_document() {
     let world = world();
     let dry = json(&world.ok("create -n a other --json --dry-run"));
-    assert_eq!((&dry["dry_run"], &dry["actions"]["LINK"][0]["dist_name"]), (&true.into(), &"other-3.0-0".into()));
+    assert_eq!(
+        (&dry["dry_run"], &dry["actions"]["LINK"][0]["dist_name"]),
+        (&true.into(), &"other-3.0-0".into())
+    );
     assert!(!world.env("a").exists());
     let done = json(&world.ok("create -n a other --json"));
-    assert_eq!((&done["success"], &done["prefix"]), (&true.into(), &world.env("a").display().to_string().into()));
+    assert_eq!(
+        (&done["success"], &done["prefix"]),
+        (&true.into(), &world.env("a").display().to_string().into())
+    );
     let output = world.run("install -n a nothing-like-it --json");
-    assert_eq!((output.status.code(), &json(&text(&output.stdout))["exception_name"]), (Some(1), &"PackagesNotFoundError".into()));
+    assert_eq!(
+        (output.status.code(), &json(&text(&output.stdout))["exception_name"]),
+        (Some(1), &"PackagesNotFoundError".into())
+    );
     let envs = json(&world.ok("env list --json"));
     assert!(envs["envs"].as_array().unwrap().contains(&world.env("a").display().to_string().into()));
     assert_eq!(json(&world.ok("info --json"))["conda_provider"], "embedded");
@@ -142,7 +174,11 @@ fn an_environment_is_written_down_and_made_again() {
     world.ok("create -y -n b --file explicit.txt");
     std::fs::write(world.path("export.txt"), world.ok("list -n a --export")).unwrap();
     world.ok("create -y -n c --file export.txt");
-    std::fs::write(world.path("environment.yml"), world.ok("env export -n a").replace("name: a\n", "name: d\nvariables:\n  KEY: value\n")).unwrap();
+    std::fs::write(
+        world.path("environment.yml"),
+        world.ok("env export -n a").replace("name: a\n", "name: d\nvariables:\n  KEY: value\n"),
+    )
+    .unwrap();
     world.ok("env create");
     world.ok("create -y -n e --clone a");
     for name in ["b", "c", "d", "e"] {
@@ -159,9 +195,14 @@ fn an_environment_is_written_down_and_made_again() {
 fn a_command_runs_inside_and_its_code_comes_back() {
     let world = world();
     world.ok("create -y -n a other");
-    let output = world.command("run -n a sh -c").arg("echo $CONDA_DEFAULT_ENV $PATH; exit 37").output().unwrap();
+    let output =
+        world.command("run -n a sh -c").arg("echo $CONDA_DEFAULT_ENV $PATH; exit 37").output().unwrap();
     assert_eq!(output.status.code(), Some(37));
-    assert!(text(&output.stdout).starts_with(&format!("a {}/bin:", world.env("a").display())), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).starts_with(&format!("a {}/bin:", world.env("a").display())),
+        "{}",
+        text(&output.stdout)
+    );
     assert_eq!(world.run("run -n a no-such-program").status.code(), Some(127));
     let script = format!(r#"eval "$("$CONDA" shell.bash activate a)"; echo "$CONDA_PREFIX"; "#);
     let mut command = std::process::Command::new("bash");
@@ -186,7 +227,14 @@ fn what_is_not_there_is_an_error_that_says_what_is() {
     let world = world();
     let said = world.fails(2, "install -n a --revision 1");
     assert!(said.contains("hint: --revision: revisions are listed by conda list --revisions"), "{said}");
-    assert!(world.fails(1, "list -n nothing").contains("EnvironmentNameNotFound: Could not find conda environment: nothing"));
+    assert!(
+        world
+            .fails(1, "list -n nothing")
+            .contains("EnvironmentNameNotFound: Could not find conda environment: nothing")
+    );
     let said = world.fails(1, "create -y -n a tool=9");
-    assert!(said.contains("PackagesNotFoundError") && said.contains("tool is there in these versions: 1.1, 1.0"), "{said}");
+    assert!(
+        said.contains("PackagesNotFoundError") && said.contains("tool is there in these versions: 1.1, 1.0"),
+        "{said}"
+    );
 }

@@ -23,7 +23,8 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<()> {
     };
     let environment = shell::environment(context, &prefix);
     let scripts = prefix.join("etc/conda/activate.d").is_dir();
-    let mut command = if scripts { Command::new("bash") } else { Command::new(find(&environment.path, program)) };
+    let mut command =
+        if scripts { Command::new("bash") } else { Command::new(find(&environment.path, program)) };
     if scripts {
         command.args(["-c", SOURCED, "bash", program]);
     }
@@ -50,5 +51,8 @@ fn find(path: &str, program: &str) -> std::path::PathBuf {
         return program.into();
     }
     let places = path.split(':').map(|dir| std::path::Path::new(dir).join(program));
-    places.into_iter().find(|place| rustix::fs::access(place, rustix::fs::Access::EXEC_OK).is_ok() && place.is_file()).unwrap_or_else(|| program.into())
+    places
+        .into_iter()
+        .find(|place| rustix::fs::access(place, rustix::fs::Access::EXEC_OK).is_ok() && place.is_file())
+        .unwrap_or_else(|| program.into())
 }

@@ -41,7 +41,8 @@ pub(crate) fn run(context: &Context, words: &[String]) -> Result<()> {
     let shell = words.get(1).map_or("", String::as_str).trim_start_matches("shell.");
     let shell = Shell::from_name(shell).map_err(failed)?;
     let request = Request::parse(words.get(2..).unwrap_or_default()).map_err(failed)?;
-    let answer = answer(shell, &request, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(failed)?;
+    let answer =
+        answer(shell, &request, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(failed)?;
     answer.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     // A shell that no longer listens wants nothing.
     let _ = std::io::stdout().write_all(&answer.script);
@@ -59,7 +60,8 @@ fn settings(context: &Context) -> Settings {
     }
     settings.auto_stack = configured.text("auto_stack").and_then(|n| n.parse().ok()).unwrap_or(0);
     // base is empty here: a shell starts in it only where that is asked for.
-    settings.auto_activate_base = configured.set("auto_activate_base") && configured.flag("auto_activate_base");
+    settings.auto_activate_base =
+        configured.set("auto_activate_base") && configured.flag("auto_activate_base");
     settings
 }
 

@@ -146,7 +146,10 @@ impl World {
         for subdir in ["linux-64", "linux-aarch64"] {
             world.index(subdir, json!({}));
         }
-        let rc = format!("channels: ['file://{}']\nadd_pip_as_python_dependency: false\n", world.channel().display());
+        let rc = format!(
+            "channels: ['file://{}']\nadd_pip_as_python_dependency: false\n",
+            world.channel().display()
+        );
         std::fs::write(world.path("home/.condarc"), rc).unwrap();
         world
     }
@@ -209,7 +212,13 @@ impl World {
     /// Standard error of a command that fails with this code.
     pub fn fails(&self, code: i32, words: &str) -> String {
         let output = self.run(words);
-        assert_eq!(output.status.code(), Some(code), "conda {words}\n{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "conda {words}\n{}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stderr)
     }
 
@@ -234,7 +243,11 @@ impl World {
     /// Names and versions that `conda list` shows.
     pub fn packages(&self, name: &str) -> Vec<String> {
         let list: Value = serde_json::from_str(&self.ok(&format!("list -n {name} --json"))).unwrap();
-        list.as_array().unwrap().iter().map(|p| format!("{} {}", p["name"].as_str().unwrap(), p["version"].as_str().unwrap())).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|p| format!("{} {}", p["name"].as_str().unwrap(), p["version"].as_str().unwrap()))
+            .collect()
     }
 }
 
