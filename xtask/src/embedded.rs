@@ -16,7 +16,8 @@ fn triple() -> String {
 /// Runs cargo for it; true when it succeeds.
 fn cargo(words: &[&str], profile: &str, rest: &[&str]) -> bool {
     let triple = triple();
-    let all = [words, &["--package", "run-docker-conda", profile, "conda", "--target", &triple], rest].concat();
+    let all =
+        [words, &["--package", "run-docker-conda", profile, "conda", "--target", &triple], rest].concat();
     println!("$ RUSTFLAGS='{FLAGS}' cargo {}", all.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

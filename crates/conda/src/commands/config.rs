@@ -159,7 +159,7 @@ fn show_sources(context: &Context) -> Result<()> {
 fn describe(context: &Context, names: &[String]) -> Result<()> {
     let all = known(names)?;
     if context.json {
-        let one = |key: &&keys::Key| serde_json::json!({"name": key.name, "description": key.about, "aliases": key.alias.into_iter().collect::<Vec<_>>(), "default_value_repr": key.default});
+        let one = |key: &&keys::Key| serde_json::json!({"name": key.name, "honoured": key.usage == keys::Use::Honoured, "description": key.about, "aliases": key.alias.into_iter().collect::<Vec<_>>(), "default_value_repr": key.default});
         report::document(&all.iter().map(one).collect());
         return Ok(());
     }

@@ -29,7 +29,6 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<()> {
         command.args(["-c", SOURCED, "bash", program]);
     }
     command.args(rest).envs(environment.set.iter().map(|(name, value)| (name, value)));
-    environment.unset.iter().for_each(|name| drop(command.env_remove(name)));
     if let Some(dir) = &args.cwd {
         command.current_dir(context.absolute(dir));
     }

@@ -14,8 +14,6 @@ use crate::error::{Error, Result};
 pub(crate) struct Environment {
     /// To be set
     pub(crate) set: Vec<(String, String)>,
-    /// To be unset
-    pub(crate) unset: Vec<String>,
     /// PATH, which is among those set
     pub(crate) path: String,
 }
@@ -91,5 +89,5 @@ pub(crate) fn environment(context: &Context, prefix: &Path) -> Environment {
         set.push((format!("CONDA_PREFIX_{level}"), active.display().to_string()));
     }
     set.extend(env_vars::read(prefix));
-    Environment { set, unset: Vec::new(), path }
+    Environment { set, path }
 }

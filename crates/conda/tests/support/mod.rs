@@ -83,12 +83,12 @@ impl Package {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, bytes).unwrap();
             let mode = if path.starts_with(root.join("bin")) { 0o755 } else { 0o644 };
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         let mut paths = self.paths.clone();
         for (path, bytes, patched) in &self.files {
             put(path, bytes);
-            let sha256 = format!("{:x}", compute_file_digest::<Sha256>(root.join(path)).unwrap());
+            let sha256 = hex(&compute_file_digest::<Sha256>(root.join(path)).unwrap());
             let mut entry = json!({"_path": path, "path_type": "hardlink", "sha256": sha256, "size_in_bytes": bytes.len()});
             if *patched {
                 entry["file_mode"] = "text".into();
@@ -117,8 +117,8 @@ impl Package {
         let archive = channel.join(format!("noarch/{stem}.conda"));
         let file = std::fs::File::create(&archive).unwrap();
         write_conda_package(file, root, &all, CompressionLevel::Lowest, None, &stem, None, None).unwrap();
-        index["sha256"] = format!("{:x}", compute_file_digest::<Sha256>(&archive).unwrap()).into();
-        index["md5"] = format!("{:x}", compute_file_digest::<Md5>(&archive).unwrap()).into();
+        index["sha256"] = hex(&compute_file_digest::<Sha256>(&archive).unwrap()).into();
+        index["md5"] = hex(&compute_file_digest::<Md5>(&archive).unwrap()).into();
         index["size"] = std::fs::metadata(&archive).unwrap().len().into();
         (format!("{stem}.conda"), index)
     }
@@ -269,4 +269,8 @@ fn tree(root: &Path, dir: &Path, out: &mut Vec<String>) {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
