@@ -67,7 +67,11 @@ impl Context {
         if let Some(found) = dirs.iter().map(|dir| dir.join(name)).find(|prefix| prefix.is_dir()) {
             return Ok(found);
         }
-        let dir = dirs.iter().find(|dir| writable(dir)).or(dirs.first()).cloned().unwrap_or_default();
+        // Where directories are configured, a new environment is in one of them
+        // or nowhere: elsewhere it would be lost with the container.
+        let configured = self.settings.list("envs_dirs").len();
+        let places = if configured == 0 { &dirs[..] } else { &dirs[..configured.min(dirs.len())] };
+        let dir = places.iter().find(|dir| writable(dir)).or(places.first()).cloned().unwrap_or_default();
         Ok(dir.join(name))
     }
 

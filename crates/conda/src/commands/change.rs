@@ -17,7 +17,7 @@ use crate::report::{self, Progress};
 use crate::solve::{self, Mode, Request};
 use crate::spec::Spec;
 use crate::transaction::{self, Plan};
-use crate::{channels, explicit, history, lock, records, system};
+use crate::{channels, envs, explicit, history, lock, records, system};
 
 /// A wish about an environment.
 #[derive(Clone, Debug)]
@@ -97,6 +97,9 @@ impl Wish {
 pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
     let progress = Progress::new(context);
     let cache = Cache::open(context);
+    if !context.dry_run {
+        envs::require_writable(&wish.prefix)?;
+    }
     let _lock = if context.dry_run {
         None
     } else {
@@ -184,13 +187,11 @@ async fn solved(
             .collect::<Result<_>>()?,
     };
     let step = progress.step("Collecting package metadata (repodata.json)");
-    let names = request.asked.iter().map(|s| s.parsed.clone()).chain(
-        installed
-            .iter()
-            .map(records::Installed::name)
-            .chain(earlier.keys().map(String::as_str))
-            .filter_map(|n| Some(Spec::parse(n).ok()?.parsed)),
-    );
+    // Names only: what does not fit the wishes makes the error readable.
+    let names = request.asked.iter().map(Spec::name).chain(installed.iter().map(records::Installed::name));
+    let names = names
+        .chain(earlier.keys().map(String::as_str))
+        .filter_map(|name| Some(Spec::parse(name).ok()?.parsed));
     let available = match index.query(names.collect(), true).await {
         Ok(available) => available,
         Err(error) => {

@@ -53,6 +53,7 @@ fn held(context: &Context, prefix: &Path, timeout: Option<u64>) -> Result<Option
     if context.dry_run {
         return Ok(None);
     }
+    envs::require_writable(prefix)?;
     let lock = lock::take(context, prefix, timeout)?;
     transaction::prepare(context, prefix)?;
     Ok(Some(lock))
