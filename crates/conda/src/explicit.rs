@@ -100,9 +100,13 @@ fn complete(record: &RepoDataRecord, place: &Path) -> Result<RepoDataRecord> {
         .context(what)
         .and_then(|bytes| serde_json::from_slice(&bytes).context(what))?;
     let subdir = index.subdir.clone().unwrap_or_else(|| record.package_record.subdir.clone());
-    let mut package =
-        PackageRecord::from_index_json(index, None, known.package_record.sha256, known.package_record.md5)
-            .context(what)?;
+    let mut package = PackageRecord::from_index_json(
+        index,
+        known.package_record.size,
+        known.package_record.sha256,
+        known.package_record.md5,
+    )
+    .context(what)?;
     package.subdir = subdir;
     Ok(RepoDataRecord { package_record: package, ..record.clone() })
 }

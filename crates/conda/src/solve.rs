@@ -72,7 +72,9 @@ pub(crate) fn attempts(request: &Request) -> Vec<Attempt> {
     let earlier: Vec<Spec> = request
         .history
         .iter()
-        .filter(|(name, _)| installed.contains(name.as_str()) && !asked.contains(name.as_str()))
+        .filter(|(name, _)| {
+            !request.prune && installed.contains(name.as_str()) && !asked.contains(name.as_str())
+        })
         .filter_map(|(name, spec)| {
             if request.mode == Mode::UpdateAll { Spec::parse(name) } else { Spec::parse(spec) }.ok()
         })

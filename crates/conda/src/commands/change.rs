@@ -125,12 +125,7 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
             &wanted,
             &if wish.again { names } else { BTreeSet::new() },
         );
-        plan.update_specs = plan.link.iter().map(exactly).collect();
-        plan.requested = plan
-            .link
-            .iter()
-            .map(|r| (r.package_record.name.as_normalized().to_owned(), exactly(r)))
-            .collect();
+        note_exactly(context, &mut plan);
         plan
     };
     plan.create = wish.create;
@@ -138,16 +133,14 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
     carry_out(context, &cache, plan, &wish, &progress).await
 }
 
-/// The spec that only this package fulfils, as conda notes it.
-fn exactly(record: &RepoDataRecord) -> String {
-    let package = &record.package_record;
-    format!(
-        "{}::{}=={}={}",
-        records::channel_url(record).rsplit_once('/').map_or("", |(c, _)| c),
-        package.name.as_normalized(),
-        package.version,
-        package.build
-    )
+/// Packages that were named by their archives are noted as such.
+pub(crate) fn note_exactly(context: &Context, plan: &mut Plan) {
+    let alias = context.alias_text();
+    plan.update_specs = plan.link.iter().map(|record| records::exact_spec(record, &alias)).collect();
+    plan.update_specs.sort();
+    let named = |record: &RepoDataRecord| record.package_record.name.as_normalized().to_owned();
+    plan.requested =
+        plan.link.iter().map(|record| (named(record), records::exact_spec(record, &alias))).collect();
 }
 
 async fn solved(
@@ -217,10 +210,17 @@ async fn solved(
     let wanted = restricted(wish, &asked, &installed, solution.records);
     let again = if wish.again { asked.keys().cloned().collect() } else { BTreeSet::new() };
     let mut plan = Plan::between(&wish.prefix, installed, &wanted, &again);
-    plan.requested = earlier.into_iter().chain(asked).collect();
+    let given_up = |(name, spec): &(&String, &String)| {
+        wish.mode == Mode::UpdateAsked && asked.contains_key(*name) && *name != *spec
+    };
+    let mut neutered = solution.neutered;
+    neutered.extend(earlier.iter().filter(given_up).map(|(name, _)| name.clone()));
+    // Everything was to be updated: what was asked for earlier is no wish any more.
+    plan.requested =
+        if wish.mode == Mode::UpdateAll { asked } else { earlier.into_iter().chain(asked).collect() };
     plan.update_specs = wish.specs.iter().map(|s| s.text.clone()).collect();
     plan.update_specs.sort();
-    plan.neutered_specs = solution.neutered;
+    plan.neutered_specs = neutered;
     Ok(plan)
 }
 
