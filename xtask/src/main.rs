@@ -10,6 +10,7 @@
 
 mod channel;
 mod conda;
+mod embedded;
 mod lint;
 mod matrix;
 mod setup;
@@ -34,8 +35,13 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Build the embedded conda and print its path
+    Conda,
     /// setup, lint and every test
     Test {
+        /// The embedded conda too
+        #[arg(long)]
+        conda: bool,
         /// The matrices too
         #[arg(long)]
         matrices: bool,
@@ -108,7 +114,11 @@ fn main() -> ExitCode {
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
-        Task::Test { matrices } => test(matrices),
+        Task::Conda => {
+            println!("{}", embedded::program().display());
+            true
+        }
+        Task::Test { conda, matrices } => test(matrices) && (!conda || embedded::test()),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -125,7 +135,7 @@ fn matrix(which: Which, only: Option<&str>) -> bool {
 fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
-        && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
         && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
 }
 

@@ -49,9 +49,12 @@ pub(crate) fn read(prefix: &Path) -> Result<Vec<Installed>> {
 fn read_one(file: PathBuf) -> Result<Installed> {
     let record = PrefixRecord::from_path(&file).map_err(|e| {
         let broken = file.display();
-        Error::named("CorruptedEnvironmentError", format!("The target environment has been corrupted: the record {broken} cannot be read"))
-            .with_source(e)
-            .with_hint(format!("move it away (mv {broken} /tmp) and install the package again"))
+        Error::named(
+            "CorruptedEnvironmentError",
+            format!("The target environment has been corrupted: the record {broken} cannot be read"),
+        )
+        .with_source(e)
+        .with_hint(format!("move it away (mv {broken} /tmp) and install the package again"))
     })?;
     Ok(Installed { file, record })
 }
@@ -65,7 +68,10 @@ pub(crate) fn files(prefix: &Path) -> Result<Vec<PathBuf>> {
         Err(e) => return Err(e).context(|| format!("reading {}", meta.display())),
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "json") && file.file_stem().is_some_and(|s| s.to_string_lossy().matches('-').count() >= 2));
+    files.retain(|file| {
+        file.extension().is_some_and(|e| e == "json")
+            && file.file_stem().is_some_and(|s| s.to_string_lossy().matches('-').count() >= 2)
+    });
     files.sort();
     Ok(files)
 }
@@ -86,15 +92,21 @@ pub(crate) fn channel_url(record: &RepoDataRecord) -> String {
 /// without platform, `requested_spec` missing where nothing was asked.
 pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<String> {
     let value = serde_json::to_value(record).context(|| "writing a package's record".to_owned())?;
-    let Value::Object(mut map) = value else { return Err(Error::new("writing a package's record: it is no object")) };
+    let Value::Object(mut map) = value else {
+        return Err(Error::new("writing a package's record: it is no object"));
+    };
     map.insert("channel".into(), channel_url(&record.repodata_record).into());
     map.insert("requested_spec".into(), requested.unwrap_or("None").into());
-    map.insert("requested_specs".into(), requested.map_or_else(|| json!([]), |spec| json!([spec])));
+    // The list that rattler writes is a later conda's.
+    map.remove("requested_specs");
     for empty in ["constrains", "depends"] {
         map.entry(empty).or_insert_with(|| json!([]));
     }
-    map.entry("features").or_insert_with(|| "".into());
-    map.entry("track_features").or_insert_with(|| "".into());
+    let noarch = &record.repodata_record.package_record.noarch;
+    if noarch.is_python() || noarch.is_generic() {
+        let kind = if noarch.is_python() { "noarch_python" } else { "noarch_generic" };
+        map.insert("package_type".into(), kind.into());
+    }
     let sorted: BTreeMap<String, Value> = map.into_iter().collect();
     serde_json::to_string_pretty(&sorted).context(|| "writing a package's record".to_owned())
 }
@@ -107,20 +119,47 @@ pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<S
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let partial = path.with_extension("partial");
     let what = || format!("writing {}", path.display());
-    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).context(what).inspect_err(|_| {
-        let _ = std::fs::remove_file(&partial);
-    })
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).context(what).inspect_err(
+        |_| {
+            let _ = std::fs::remove_file(&partial);
+        },
+    )
 }
 
-/// The short name of a record's channel, for people: `conda-forge`, `file:///c`.
+/// What conda calls a record's channel: `conda-forge` on the known server, else
+/// its whole URL.
 pub(crate) fn channel_name(record: &RepoDataRecord, alias: &str) -> String {
     let url = channel_url(record);
     let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
-    let alias = alias.trim_end_matches('/');
-    match base.strip_prefix(alias).map(|name| name.trim_matches('/')) {
+    match base.strip_prefix(alias.trim_end_matches('/')).map(|name| name.trim_matches('/')) {
         Some(name) if !name.is_empty() => name.to_owned(),
-        _ => base.rsplit_once("://").filter(|(s, _)| *s != "file").and_then(|(_, p)| p.split_once('/')).map_or_else(|| base.to_owned(), |(_, path)| path.to_owned()),
+        _ => base.to_owned(),
     }
+}
+
+/// Its name alone: the last part of the URL of a channel elsewhere, and
+/// nothing for a server that is one channel.
+pub(crate) fn short_channel_name(record: &RepoDataRecord, alias: &str) -> String {
+    let name = channel_name(record, alias);
+    match name.split_once("://") {
+        Some((_, rest)) => {
+            rest.split_once('/').map_or("", |(_, path)| path.rsplit('/').next().unwrap_or("")).to_owned()
+        }
+        None => name,
+    }
+}
+
+/// The spec that only this package fulfils, as conda notes it.
+pub(crate) fn exact_spec(record: &RepoDataRecord, alias: &str) -> String {
+    let package = &record.package_record;
+    let channel = short_channel_name(record, alias);
+    format!(
+        "{channel}/{}::{}=={}={}",
+        package.subdir,
+        package.name.as_normalized(),
+        package.version,
+        package.build
+    )
 }
 
 /// `conda-forge/linux-64::numpy-1.2-py_0`, as conda writes it in histories.
@@ -137,7 +176,7 @@ pub(crate) fn dist_json(record: &RepoDataRecord, alias: &str) -> Value {
         "base_url": base,
         "build_number": package.build_number,
         "build_string": package.build.to_string(),
-        "channel": channel_name(record, alias),
+        "channel": short_channel_name(record, alias),
         "dist_name": stem(record),
         "name": package.name.as_normalized(),
         "platform": package.subdir,

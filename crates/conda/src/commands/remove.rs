@@ -24,17 +24,27 @@ pub(crate) async fn run(context: &mut Context, args: RemoveArgs) -> Result<()> {
     context.prompt(&args.prompt);
     context.channels(&args.channels)?;
     if args.all {
-        return all(context, &args.target, args.keep_env, args.lock_timeout).await;
+        return all(context, &args.target, args.keep_env, true, args.lock_timeout).await;
     }
     if args.packages.is_empty() {
-        return Err(Error::value("no package names supplied,\n       try \"conda remove -h\" for more details"));
+        return Err(Error::value(
+            "no package names supplied,\n       try \"conda remove -h\" for more details",
+        ));
     }
     let prefix = context.existing(&args.target)?;
     let _lock = held(context, &prefix, args.lock_timeout)?;
     let specs = args.packages.iter().map(|word| Spec::parse(word)).collect::<Result<Vec<_>>>()?;
     let installed = records::read(&prefix)?;
-    let going = leaving(&installed, &specs, !args.force_remove)?;
-    let wanted: Vec<_> = installed.iter().filter(|one| !going.contains(one.name())).map(|one| one.repodata().clone()).collect();
+    let mut going = leaving(&installed, &specs, !args.force_remove)?;
+    if !args.force_remove {
+        let asked = history::requested(&history::read(&prefix)?);
+        going.extend(orphans(&installed, &going, &asked.into_keys().collect()));
+    }
+    let wanted: Vec<_> = installed
+        .iter()
+        .filter(|one| !going.contains(one.name()))
+        .map(|one| one.repodata().clone())
+        .collect();
     let mut plan = Plan::between(&prefix, installed, &wanted, &BTreeSet::new());
     // Nothing is put in anew by a removal, python's packages included.
     plan.link.clear();
@@ -47,6 +57,7 @@ fn held(context: &Context, prefix: &Path, timeout: Option<u64>) -> Result<Option
     if context.dry_run {
         return Ok(None);
     }
+    envs::require_writable(prefix)?;
     let lock = lock::take(context, prefix, timeout)?;
     transaction::prepare(context, prefix)?;
     Ok(Some(lock))
@@ -61,7 +72,8 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
     let mut going = BTreeSet::new();
     let mut absent = Vec::new();
     for spec in specs {
-        let meant: Vec<&Installed> = installed.iter().filter(|one| spec.parsed.matches(one.repodata())).collect();
+        let meant: Vec<&Installed> =
+            installed.iter().filter(|one| spec.parsed.matches(one.repodata())).collect();
         if meant.is_empty() {
             absent.push(format!("  - {}", spec.text));
         }
@@ -75,7 +87,11 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
         .with_hint("conda list shows what is installed; what pip installed, pip uninstall removes"));
     }
     let needs = |one: &Installed, name: &str| {
-        one.repodata().package_record.depends.iter().any(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next() == Some(name))
+        one.repodata()
+            .package_record
+            .depends
+            .iter()
+            .any(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next() == Some(name))
     };
     // python needs pip only so that it is there: pip can go alone.
     let exempt = |one: &Installed, name: &str| one.name() == "python" && name == "pip";
@@ -90,10 +106,47 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
     Ok(going)
 }
 
+/// Names of the packages that a package needs.
+fn needed(one: &Installed) -> impl Iterator<Item = &str> {
+    one.repodata()
+        .package_record
+        .depends
+        .iter()
+        .filter_map(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next())
+}
+
+/// Packages that were there only for those that go: nobody asked for them and
+/// nothing that stays needs them.
+fn orphans(installed: &[Installed], going: &BTreeSet<String>, asked: &BTreeSet<String>) -> BTreeSet<String> {
+    let find = |name: &str| installed.iter().find(|one| one.name() == name);
+    let reach = |from: Vec<&Installed>| {
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut open = from;
+        while let Some(one) = open.pop() {
+            for other in needed(one).filter_map(find).filter(|other| !going.contains(other.name())) {
+                if seen.insert(other.name().to_owned()) {
+                    open.push(other);
+                }
+            }
+        }
+        seen
+    };
+    let candidates = reach(installed.iter().filter(|one| going.contains(one.name())).collect());
+    let roots = installed.iter().filter(|one| {
+        !going.contains(one.name()) && (asked.contains(one.name()) || !candidates.contains(one.name()))
+    });
+    let roots: Vec<&Installed> = roots.collect();
+    let mut kept = reach(roots.clone());
+    kept.extend(roots.iter().map(|one| one.name().to_owned()));
+    candidates.difference(&kept).cloned().collect()
+}
+
 async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
     let actions = summary::actions(&plan, &[], &context.alias_text());
     if context.json && context.dry_run {
-        report::document(&json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}));
+        report::document(
+            &json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}),
+        );
         return Ok(());
     }
     if !context.json && (!context.quiet || !context.yes) {
@@ -112,13 +165,25 @@ async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
 ///
 /// # Errors
 /// It is base, the active one, or none; something in it cannot be removed.
-pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout: Option<u64>) -> Result<()> {
+pub(crate) async fn all(
+    context: &Context,
+    target: &Target,
+    keep: bool,
+    plan_shown: bool,
+    timeout: Option<u64>,
+) -> Result<()> {
     let prefix = context.target(target)?;
     if prefix == context.root {
-        return Err(Error::named("CondaEnvironmentError", "cannot remove root environment, add -n NAME or -p PREFIX option"));
+        return Err(Error::named(
+            "CondaEnvironmentError",
+            "cannot remove root environment, add -n NAME or -p PREFIX option",
+        ));
     }
     if Some(&prefix) == context.active.as_ref() {
-        return Err(Error::named("CondaEnvironmentError", "cannot remove current environment. deactivate and run conda remove again"));
+        return Err(Error::named(
+            "CondaEnvironmentError",
+            "cannot remove current environment. deactivate and run conda remove again",
+        ));
     }
     let empty = std::fs::read_dir(&prefix).map_or(true, |mut entries| entries.next().is_none());
     if empty {
@@ -139,9 +204,13 @@ pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout:
         return carry_out(context, plan).await;
     }
     // A record that cannot be read must not keep a broken environment alive.
-    let plan = Plan { prefix: prefix.clone(), unlink: records::read(&prefix).unwrap_or_default(), ..Plan::default() };
+    let plan = Plan {
+        prefix: prefix.clone(),
+        unlink: records::read(&prefix).unwrap_or_default(),
+        ..Plan::default()
+    };
     let actions = summary::actions(&plan, &[], &context.alias_text());
-    if !context.json && !plan.unlink.is_empty() {
+    if plan_shown && !context.json && !plan.unlink.is_empty() {
         report::say(context, &summary::text(&plan, &[], &context.alias_text()));
     }
     if context.json && context.dry_run {
@@ -153,6 +222,13 @@ pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout:
         prefix.display()
     );
     report::confirm(context, &question, false)?;
+    let progress = Progress::new(context);
+    let steps: &[&str] = if plan_shown {
+        &["Preparing transaction", "Verifying transaction", "Executing transaction"]
+    } else {
+        &[]
+    };
+    steps.iter().for_each(|step| progress.step(step).done());
     delete(&prefix)?;
     context.unregister_environment(&prefix);
     if context.json {
