@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 /// A name, the row in which it is met (empty: any), and a part of the line that
 /// tells it.
 const ACCEPTED: &[(&str, &str, &str)] = &[
-    ("requested_specs", "", "record: .requested_specs"),
     ("No Python in base", "", ": CONDA_PYTHON_EXE="),
     ("Quotes in a package's variables", "", ": FROM_PACKAGE=a value with"),
     ("An existing environment without a terminal", "create what exists", "code: real 0 ours 1"),
