@@ -207,7 +207,19 @@ fn revisions(context: &Context, prefix: &Path) -> Result<()> {
 /// need only these, and so on. python's pip is no reason to wait.
 fn by_levels(installed: &[Installed]) -> Vec<&rattler_conda_types::RepoDataRecord> {
     let mut rest: Vec<&Installed> = installed.iter().collect();
-    let mut ordered = Vec::with_capacity(rest.len());
+    // What needs nothing and is needed by nothing comes first.
+    let name = |dep: &'_ String| dep.split([' ', '=', '<', '>', '!', '[']).next().unwrap_or("").to_owned();
+    let needed: BTreeSet<String> =
+        rest.iter().flat_map(|one| one.repodata().package_record.depends.iter().map(name)).collect();
+    let known: BTreeSet<&str> = rest.iter().map(|one| one.name()).collect();
+    let alone = |one: &&Installed| {
+        let needs =
+            one.repodata().package_record.depends.iter().any(|dep| known.contains(name(dep).as_str()));
+        !needs && !needed.contains(one.name())
+    };
+    let (first, others): (Vec<&Installed>, Vec<&Installed>) = rest.iter().copied().partition(alone);
+    let mut ordered: Vec<_> = first.iter().map(|one| one.repodata()).collect();
+    rest = others;
     while !rest.is_empty() {
         let waiting: BTreeSet<&str> = rest.iter().map(|one| one.name()).collect();
         let needs = |one: &Installed| {
