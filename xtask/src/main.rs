@@ -1,9 +1,17 @@
 //! The project's own tasks: `cargo xtask --help` lists them.
 //! Each ends in a verdict.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tasks of developers, not of users"
+)]
 
 mod bench;
+mod channel;
+mod conda;
+mod embedded;
 mod fuzz;
 mod lint;
 mod matrix;
@@ -31,11 +39,54 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Build the embedded conda and print its path
+    Conda,
     /// setup, lint, every test, and a person at a terminal
     Test {
+        /// Without the embedded conda, which takes minutes to build
+        #[arg(long)]
+        quick: bool,
         /// The matrices too, and gigabytes through pipes
         #[arg(long)]
         matrices: bool,
+    },
+    /// Build the conda channel of tests and print its path
+    Channel {
+        /// Serve it on 127.0.0.1 until stopped
+        #[arg(long)]
+        serve: bool,
+        /// The port to serve on; any free one by default
+        #[arg(long, default_value_t = 0, requires = "serve")]
+        port: u16,
+    },
+    /// The embedded conda beside the real one, line by line
+    CondaDiff {
+        /// Only the verdict of rows whose name contains this; all of them run
+        #[arg(long)]
+        only: Option<String>,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// One environment changed in turn by the embedded conda and the real one
+    CondaRoundtrip {
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// Commands killed at random moments, and two at once
+    Fault {
+        /// Of what
+        which: Faulty,
+        /// How many are killed
+        #[arg(long, default_value_t = 30)]
+        times: usize,
+        /// The same seed chooses the same moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// One question asked of many combinations
     Matrix {
@@ -67,6 +118,11 @@ enum Task {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Faulty {
+    Conda,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Which {
     Identity,
     Exit,
@@ -77,7 +133,15 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
-        Task::Test { matrices } => test(matrices),
+        Task::Channel { serve, port } => channel::run(serve, port),
+        Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
+        Task::CondaRoundtrip { program } => conda::roundtrip(program),
+        Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
+        Task::Conda => {
+            println!("{}", embedded::program().display());
+            true
+        }
+        Task::Test { quick, matrices } => test(quick, matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
@@ -94,11 +158,12 @@ fn matrix(which: Which, only: Option<&str>) -> bool {
 }
 
 /// The README's second command. Stops at the first part that fails.
-fn test(matrices: bool) -> bool {
+fn test(quick: bool, matrices: bool) -> bool {
     setup::run()
         && lint::run()
-        && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
         && tty::run(&program(), !matrices, None)
+        && (quick || embedded::test())
         && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
 }
 
@@ -116,7 +181,10 @@ fn cargo(args: &[&str]) -> bool {
 
 /// The launcher, built as users get it.
 fn program() -> PathBuf {
-    assert!(cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]), "the launcher does not build");
+    assert!(
+        cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]),
+        "the launcher does not build"
+    );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/run-docker");
     let conda = target.join("release/run-docker-conda");

@@ -7,12 +7,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+pub mod cache;
+mod channel;
 mod engine;
 mod images;
+mod oracle;
 mod people;
 
+pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
 pub use images::{Flavor, image};
+pub use oracle::Oracle;
 pub use people::{Person, Sandbox, docker_gid};
 
 use std::process::{Command, Output};
