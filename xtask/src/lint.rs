@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &["identity"]),
     ("host", &["core", "identity"]),
     ("engine", &["core", "identity", "testkit"]),
-    ("image", &["core"]),
+    ("image", &["core", "testkit"]),
     ("testkit", &[]),
     ("cli", &["core", "engine", "host", "identity", "image", "testkit"]),
 ];

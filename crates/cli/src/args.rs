@@ -270,9 +270,12 @@ pub(crate) struct BuildArgs {
     /// Another bashrc
     #[arg(long, value_name = "FILE")]
     pub(crate) bashrc: Option<PathBuf>,
-    /// Which conda to install: none for now
-    #[arg(long, value_name = "PROVIDER", default_value = "none")]
+    /// Which conda to install: auto, miniconda, miniforge, embedded or none
+    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
     pub(crate) conda: String,
+    /// Set a build argument, as CONDA_MIRROR=URL (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) build_arg: Vec<String>,
     /// Name of the image [default: <user>/cuda-miniconda:latest]
     #[arg(short, long, value_name = "IMAGE")]
     pub(crate) tag: Option<String>,

@@ -9,10 +9,12 @@
 
 mod engine;
 mod images;
+mod loopback;
 mod people;
 
 pub use engine::{PrivateDocker, docker, require_docker};
 pub use images::{Flavor, image};
+pub use loopback::{Answer, Loopback};
 pub use people::{Person, Sandbox, docker_gid};
 
 use std::process::{Command, Output};

@@ -132,6 +132,10 @@ impl Engine for Docker {
         self.runtime.block_on(self.inspect_image(image))
     }
 
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
+        Ok(self.runtime.block_on(self.read_file(image, path)))
+    }
+
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
         if plan.client_flags.is_empty() {
             self.runtime.block_on(self.run_plan(plan))
