@@ -100,6 +100,7 @@ fn from_plain(uid: &str, get: impl Fn(&str) -> Option<String>) -> Result<InitSpe
         name.chars().map(|c| if matches!(c, '/' | '\\' | ':') { '_' } else { c }).collect();
     Ok(InitSpec {
         home: if uid == 0 { "/root".to_owned() } else { format!("/home/{component}") },
+        conda_env: None,
         identity: Identity {
             uid,
             gecos: String::new(),

@@ -87,6 +87,7 @@ fn default_of(key: Key) -> &'static str {
         Key::ContainerName => "{user}_{project}_GPU{args.gpu}_{date}",
         Key::Project => "the current directory",
         Key::CondaEnvs => "/multiverse/storage/<user>/conda_envs where there is one, else ~/conda_envs",
+        Key::CondaEnv => "none is activated",
         Key::Home => "a fresh one in each container",
         Key::ShmSize => "half of memory",
         Key::NumIters => "1",
