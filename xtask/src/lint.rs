@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 /// Which crates of ours each crate may know.
 const ARROWS: &[(&str, &[&str])] = &[
     ("identity", &[]),
-    ("init", &["identity"]),
+    ("init", &["activate", "identity", "lease"]),
     ("core", &["identity"]),
     ("host", &["core", "identity"]),
     ("engine", &["core", "identity", "testkit"]),
     ("image", &["core", "testkit"]),
+    ("activate", &["testkit"]),
+    ("lease", &["testkit"]),
     ("testkit", &[]),
     ("cli", &["core", "engine", "host", "identity", "image", "testkit"]),
 ];

@@ -12,6 +12,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
 ];
 
 /// Installs, and sees that an engine answers.
@@ -19,6 +21,11 @@ pub(crate) fn run() -> bool {
     let mut missing: Vec<&str> = NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
     if !has_library("libnss_wrapper.so") {
         missing.push("libnss-wrapper");
+    }
+    // The conda to compare with is made in a virtual environment; one of its
+    // parts may have to be compiled.
+    if !python_makes_environments() {
+        missing.extend(["python3-venv", "python3-dev", "gcc"]);
     }
     if !missing.is_empty() && !install(&missing) {
         println!("setup: missing; run: sudo apt-get install -y {}", missing.join(" "));
@@ -39,6 +46,12 @@ fn has_library(name: &str) -> bool {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
         .iter()
         .any(|dir| Path::new(dir).join(name).exists())
+}
+
+fn python_makes_environments() -> bool {
+    let words = ["-c", "import ensurepip, venv, sysconfig, os; os.stat(sysconfig.get_path('include') + '/Python.h')"];
+    let status = Command::new("/usr/bin/python3").args(words).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn install(packages: &[&str]) -> bool {

@@ -7,6 +7,7 @@
 //! for all of it.
 
 mod command;
+mod conda;
 mod home;
 mod prepare;
 mod probe;
@@ -115,7 +116,12 @@ fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
     if spec.privileges == Privileges::User {
         prepare::say_what_cannot_be_used();
     }
-    let program = Program::resolve(&spec, spec.command, words.to_vec(), &env);
+    conda::offer_function(&mut env);
+    let scripts = match &spec.conda_env {
+        Some(target) => conda::activate(target, &mut env)?,
+        None => Vec::new(),
+    };
+    let program = Program::resolve(&spec, spec.command, words.to_vec(), &env).after(&scripts, &env);
     supervise::run(&program, spec.hangup_grace_seconds)
 }
 
@@ -136,7 +142,16 @@ fn enter(root: bool, words: &[OsString], mut env: Variables) -> Result<u8, Failu
         rights::drop_to(&spec)?;
     }
     set_umask(spec.umask);
-    let program = Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env);
+    conda::offer_function(&mut env);
+    // An environment that was removed meanwhile keeps nobody out.
+    let scripts = spec.conda_env.as_ref().map_or_else(Vec::new, |target| {
+        conda::activate(target, &mut env).unwrap_or_else(|failure| {
+            prepare::notice(&failure.message);
+            Vec::new()
+        })
+    });
+    let program =
+        Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env).after(&scripts, &env);
     Err(program.exec())
 }
 

@@ -7,14 +7,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+pub mod cache;
 mod engine;
 mod images;
 mod loopback;
+mod oracle;
 mod people;
 
 pub use engine::{PrivateDocker, docker, require_docker};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
+pub use oracle::Oracle;
 pub use people::{Person, Sandbox, docker_gid};
 
 use std::process::{Command, Output};
