@@ -127,7 +127,8 @@ fn had(
     match made {
         Ok(program) => Ok(Some(program)),
         Err(error) if options.conda == CondaProvider::Auto => {
-            progress.step(&format!("{error:?}: the image is built without conda"));
+            progress.output(&format!("{error:?}"));
+            progress.step(&format!("{error}: the image is built without conda"));
             Ok(None)
         }
         Err(error) => Err(error),
