@@ -1,8 +1,14 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel`.
 //! Each ends in a verdict.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tasks of developers, not of users"
+)]
 
+mod channel;
 mod lint;
 mod matrix;
 mod setup;
@@ -33,6 +39,15 @@ enum Task {
         #[arg(long)]
         matrices: bool,
     },
+    /// Build the conda channel of tests and print its path
+    Channel {
+        /// Serve it on 127.0.0.1 until stopped
+        #[arg(long)]
+        serve: bool,
+        /// The port to serve on; any free one by default
+        #[arg(long, default_value_t = 0, requires = "serve")]
+        port: u16,
+    },
     /// One question asked of many combinations
     Matrix {
         /// Which
@@ -54,6 +69,7 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Channel { serve, port } => channel::run(serve, port),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only } => matrix(which, only.as_deref()),
     };
@@ -89,7 +105,10 @@ fn cargo(args: &[&str]) -> bool {
 
 /// The launcher, built as users get it.
 fn program() -> PathBuf {
-    assert!(cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]), "the launcher does not build");
+    assert!(
+        cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]),
+        "the launcher does not build"
+    );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/run-docker");
     let conda = target.join("release/run-docker-conda");

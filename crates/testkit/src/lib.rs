@@ -8,12 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 pub mod cache;
+mod channel;
 mod engine;
 mod images;
 mod loopback;
 mod oracle;
 mod people;
 
+pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, docker, require_docker};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
