@@ -187,6 +187,7 @@ lay_commands() {
             echo ". \"$root/etc/profile.d/conda.sh\" || return \$?"
             echo "conda $word \"\$@\""
         } >"$root/condabin/$word"
+        [ -e "$root/bin/$word" ] || ln -s "../condabin/$word" "$root/bin/$word"
     done
 }
 

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel|document`.
 //! Each ends in a verdict.
 
 #![allow(
@@ -9,6 +9,7 @@
 )]
 
 mod channel;
+mod document;
 mod lint;
 mod matrix;
 mod setup;
@@ -55,6 +56,15 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// An image of ours with conda in it, instead of building one (prompt)
+        #[arg(long)]
+        image: Option<String>,
+    },
+    /// Run every command block of the document, as a plain user in a fresh clone
+    Document {
+        /// Only so many rows from the start
+        #[arg(long)]
+        rows: Option<usize>,
     },
 }
 
@@ -62,6 +72,7 @@ enum Task {
 enum Which {
     Identity,
     Exit,
+    Prompt,
 }
 
 fn main() -> ExitCode {
@@ -71,15 +82,17 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::Test { matrices } => test(matrices),
-        Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Matrix { which, only, image } => matrix(which, only.as_deref(), image.as_deref()),
+        Task::Document { rows } => document::run(rows),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>) -> bool {
+fn matrix(which: Which, only: Option<&str>, image: Option<&str>) -> bool {
     match which {
         Which::Identity => matrix::identity(&program(), only),
         Which::Exit => matrix::exit(&program(), only),
+        Which::Prompt => matrix::prompt(&program(), image, only),
     }
 }
 
@@ -88,7 +101,7 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
-        && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
+        && (!matrices || (matrix(Which::Exit, None, None) && matrix(Which::Identity, None, None)))
 }
 
 /// The workspace's root directory.

@@ -14,6 +14,7 @@ mod images;
 mod loopback;
 mod oracle;
 mod people;
+mod terminal;
 
 pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, docker, require_docker};
@@ -21,6 +22,7 @@ pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
 pub use people::{Person, Sandbox, docker_gid};
+pub use terminal::Terminal;
 
 use std::process::{Command, Output};
 
