@@ -149,8 +149,8 @@ install_embedded() {
         return 1
     }
     : >"$root/conda-meta/history"
-    # A link: a copy would lie in the image a second time.
-    ln -s "$lib/conda" "$root/bin/conda"
+    # Not a link: the program finds its installation from where it lies.
+    mv "$lib/conda" "$root/bin/conda"
     ln -s ../bin/conda "$root/condabin/conda"
     "$root/bin/conda" shell.posix hook >"$root/etc/profile.d/conda.sh"
     say "embedded: $version at $root"

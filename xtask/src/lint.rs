@@ -1,6 +1,7 @@
 //! Clippy, the directions between crates, and the length of files.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Which crates of ours each crate may know.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -22,7 +23,7 @@ const MAX_LINES: usize = 600;
 /// Runs every check.
 pub(crate) fn run() -> bool {
     let good = crate::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
-    good & arrows() & lengths()
+    good & arrows() & lengths() & scripts()
 }
 
 fn arrows() -> bool {
@@ -36,6 +37,20 @@ fn arrows() -> bool {
                 good = false;
             }
         }
+    }
+    good
+}
+
+/// Shell scripts that users run or their shells read.
+fn scripts() -> bool {
+    let root = crate::root();
+    let image = std::fs::read_dir(root.join("image")).unwrap().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = image.filter(|path| path.extension().is_some_and(|e| e == "sh")).collect();
+    files.extend([root.join("run-docker"), root.join("entrypoint.sh")]);
+    let status = Command::new("shellcheck").args(&files).status();
+    let good = status.is_ok_and(|status| status.success());
+    if !good {
+        println!("lint: shellcheck is not content, or not installed (cargo xtask setup)");
     }
     good
 }

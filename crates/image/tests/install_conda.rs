@@ -185,10 +185,8 @@ fn auto_falls_back_and_says_so() {
         assert!(ended.said.ends_with("conda: provider: embedded (conda 0.1.0)\n"), "{}", ended.said);
         assert_eq!(place.recorded(), "embedded conda 0.1.0\n");
         assert!(!place.condarc().contains("auto_update_conda"));
-        assert_eq!(
-            fs::read_link(place.root().join("bin/conda")).unwrap(),
-            place.dir.path().join("lib/conda")
-        );
+        assert!(fs::symlink_metadata(place.root().join("bin/conda")).unwrap().is_file());
+        assert!(!place.dir.path().join("lib/conda").exists());
     }
 }
 

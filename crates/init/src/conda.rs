@@ -23,10 +23,8 @@ const ENVS: &str = "/envs";
 
 /// A function that bash takes over from its environment. It lasts until it is
 /// first called: then conda's own take its place.
-const FUNCTION: (&str, &str) = (
-    "BASH_FUNC_conda%%",
-    "() {  unset -f conda; . /opt/conda/etc/profile.d/conda.sh && conda \"$@\"\n}",
-);
+const FUNCTION: (&str, &str) =
+    ("BASH_FUNC_conda%%", "() {  unset -f conda; . /opt/conda/etc/profile.d/conda.sh && conda \"$@\"\n}");
 
 /// Makes `conda activate` known to every bash, also where a derived image
 /// replaced /etc/bash.bashrc.
@@ -41,7 +39,8 @@ pub(crate) fn activate(target: &str, env: &mut Variables) -> Result<Vec<PathBuf>
     let settings = settings(env, Path::new(ROOT));
     let wrong = |why: String| Failure::new(format!("{why}; {}", those_there_are(&settings.envs_dirs)));
     let changes = activation(target, env.all(), &settings, &Disk).map_err(|_| {
-        let dirs: Vec<_> = settings.envs_dirs.iter().filter(|d| d.is_dir()).map(|d| d.to_string_lossy()).collect();
+        let dirs: Vec<_> =
+            settings.envs_dirs.iter().filter(|d| d.is_dir()).map(|d| d.to_string_lossy()).collect();
         wrong(match target.contains('/') {
             true => format!("{target} is no conda environment"),
             false => format!("there is no conda environment {target:?} in {}", dirs.join(" or ")),
@@ -71,9 +70,8 @@ pub(crate) fn activate(target: &str, env: &mut Variables) -> Result<Vec<PathBuf>
 
 fn settings(env: &Variables, root: &Path) -> Settings {
     let named = ["CONDA_ENVS_DIRS", "CONDA_ENVS_PATH"].iter().find_map(|name| env.get(name));
-    let mut envs_dirs: Vec<PathBuf> = std::env::split_paths(named.unwrap_or(OsStr::new(ENVS)))
-        .filter(|dir| dir.is_absolute())
-        .collect();
+    let mut envs_dirs: Vec<PathBuf> =
+        std::env::split_paths(named.unwrap_or(OsStr::new(ENVS))).filter(|dir| dir.is_absolute()).collect();
     envs_dirs.push(root.join("envs"));
     let python = root.join("bin/python");
     Settings { envs_dirs, python_exe: python.exists().then_some(python), ..Settings::new(root) }
@@ -175,7 +173,9 @@ mod tests {
         let none = message("x");
         assert_eq!(
             none,
-            format!("there is no conda environment \"x\" in {envs}; there is none yet (conda create -n NAME makes one)")
+            format!(
+                "there is no conda environment \"x\" in {envs}; there is none yet (conda create -n NAME makes one)"
+            )
         );
         for name in ["b", "a"] {
             std::fs::create_dir_all(dir.path().join(name).join("conda-meta")).unwrap();
@@ -183,7 +183,14 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("data")).unwrap();
         assert!(message("x").ends_with("; there are: a, b"), "{}", message("x"));
         let data = message("data");
-        assert!(data.contains("data is no conda environment: it has no conda-meta; there are: a, b"), "{data}");
-        assert!(message("./nowhere").starts_with("./nowhere is no conda environment; "), "{}", message("./nowhere"));
+        assert!(
+            data.contains("data is no conda environment: it has no conda-meta; there are: a, b"),
+            "{data}"
+        );
+        assert!(
+            message("./nowhere").starts_with("./nowhere is no conda environment; "),
+            "{}",
+            message("./nowhere")
+        );
     }
 }

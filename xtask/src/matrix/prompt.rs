@@ -36,12 +36,23 @@ type Row = fn(&Rows) -> Result<(), String>;
 const ROWS: &[(&str, Row)] = &[
     ("bash -c", |r| r.says(&["conda activate t && echo R=$CONDA_DEFAULT_ENV."], "R=t.\n")),
     ("bash -lc", |r| {
-        r.says(&["bash", "-lc", "conda activate t && echo R=$CONDA_DEFAULT_ENV.$(command -v conda)"], "R=t.conda\n")
+        r.says(
+            &["bash", "-lc", "conda activate t && echo R=$CONDA_DEFAULT_ENV.$(command -v conda)"],
+            "R=t.conda\n",
+        )
     }),
-    ("bash -c under sh", |r| r.says(&["sh", "-c", "bash -c 'conda activate t && echo R=$CONDA_DEFAULT_ENV.'"], "R=t.\n")),
-    ("a script with source activate", |r| r.script("#!/bin/bash\nsource activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")),
-    ("a script with set -eu", |r| r.script("#!/bin/bash\nset -eu\nconda activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")),
-    ("a script of sh with . activate", |r| r.script("#!/bin/sh\n. activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")),
+    ("bash -c under sh", |r| {
+        r.says(&["sh", "-c", "bash -c 'conda activate t && echo R=$CONDA_DEFAULT_ENV.'"], "R=t.\n")
+    }),
+    ("a script with source activate", |r| {
+        r.script("#!/bin/bash\nsource activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
+    }),
+    ("a script with set -eu", |r| {
+        r.script("#!/bin/bash\nset -eu\nconda activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
+    }),
+    ("a script of sh with . activate", |r| {
+        r.script("#!/bin/sh\n. activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
+    }),
     ("a script with the documented source line", |r| {
         r.script("#!/bin/bash\nsource /opt/conda/etc/profile.d/conda.sh\nconda activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
     }),
@@ -87,9 +98,7 @@ const ROWS: &[(&str, Row)] = &[
         at_a_prompt(r.terminal(&derived, &[], "zsh -l"))
     }),
     ("-n NAME, a command", |r| r.named(&["-n", "t"], "echo R=$CONDA_DEFAULT_ENV:$CONDA_SHLVL.", "R=t:1.\n")),
-    ("-n NAME, a login shell", |r| {
-        r.named(&["-n", "t"], "bash -lc 'echo ${PATH%%:*}'", "/envs/t/bin\n")
-    }),
+    ("-n NAME, a login shell", |r| r.named(&["-n", "t"], "bash -lc 'echo ${PATH%%:*}'", "/envs/t/bin\n")),
     ("-n NAME, scripts of packages", |r| {
         let dir = r.envs().join("s/etc/conda/activate.d");
         std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
@@ -116,7 +125,11 @@ const ROWS: &[(&str, Row)] = &[
         let output = output(&mut r.command(&["-n", "nope"], "true"));
         same("exit code", &output.status.code().unwrap_or(-1).to_string(), "125")?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        same("standard error", said.trim_end().rsplit(": ").nth(1).unwrap_or(&said), "there is no conda environment \"nope\" in /envs; there are")
+        same(
+            "standard error",
+            said.trim_end().rsplit(": ").nth(1).unwrap_or(&said),
+            "there is no conda environment \"nope\" in /envs; there are",
+        )
     }),
 ];
 
@@ -163,7 +176,8 @@ impl Rows {
     /// Both streams of a command together: nothing else may be said.
     fn says(&self, command: &[&str], expected: &str) -> Result<(), String> {
         let mut run = self.sandbox.command(&self.program);
-        run.args(["--quiet", "--no-stdin", "--image", &self.image, "--network", "none", "", ""]).args(command);
+        run.args(["--quiet", "--no-stdin", "--image", &self.image, "--network", "none", "", ""])
+            .args(command);
         same("what is said", &said(&mut run)?, expected)
     }
 
@@ -202,7 +216,8 @@ impl Rows {
         let tag = format!("{NAME}-{name}:1");
         let dir = self.sandbox.path(&format!("derived-{name}"));
         std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-        std::fs::write(dir.join("Dockerfile"), format!("FROM {}\n{steps}\n", self.image)).map_err(|e| e.to_string())?;
+        std::fs::write(dir.join("Dockerfile"), format!("FROM {}\n{steps}\n", self.image))
+            .map_err(|e| e.to_string())?;
         let mut build = docker();
         build.args(["build", "--quiet", "--tag", &tag]).arg(&dir).env("DOCKER_BUILDKIT", "0");
         let output = output(&mut build);
