@@ -65,6 +65,9 @@ enum Task {
         /// Only so many rows from the start
         #[arg(long)]
         rows: Option<usize>,
+        /// Take the real conda of the tests, as one that the base brings, instead of the embedded one
+        #[arg(long)]
+        real_conda: bool,
     },
 }
 
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only, image } => matrix(which, only.as_deref(), image.as_deref()),
-        Task::Document { rows } => document::run(rows),
+        Task::Document { rows, real_conda } => document::run(rows, real_conda),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

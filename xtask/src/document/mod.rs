@@ -18,10 +18,11 @@ const DOCUMENT: &str = include_str!("document.md");
 /// How many fenced blocks it has: a block that nobody runs is a failure.
 const BLOCKS: usize = 18;
 
-/// Runs the rows, all or so many from the start.
-pub(crate) fn run(rows: Option<usize>) -> bool {
+/// Runs the rows, all or so many from the start; with the embedded conda, or
+/// with the real one that tests compare with.
+pub(crate) fn run(rows: Option<usize>, real_conda: bool) -> bool {
     let blocks = blocks::blocks(DOCUMENT);
-    let mut reader = reader::Reader::new();
+    let mut reader = reader::Reader::new(real_conda);
     let mut verdict = Verdict::default();
     let mut used = 0;
     for row in rows::ROWS.iter().take(rows.unwrap_or(usize::MAX)) {

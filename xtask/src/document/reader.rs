@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use run_docker_testkit::{Flavor, Person, Sandbox, Terminal, cache, channel, docker, image, output, run_ok};
+use run_docker_testkit::{Flavor, Oracle, Person, Sandbox, Terminal, cache, channel, docker, image, output, run_ok};
 
 /// The reader's login name: images are named after it.
 pub(super) const NAME: &str = "rd-reader";
@@ -28,15 +28,17 @@ pub(super) struct Reader {
     pub(super) clone: PathBuf,
     /// The container that is open.
     pub(super) terminal: Option<Terminal>,
+    /// The conda is the real one, in the base.
+    pub(super) real_conda: bool,
     /// Tags made here, to be taken away again.
     tags: Vec<String>,
 }
 
 impl Reader {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(real_conda: bool) -> Self {
         let sandbox = Sandbox::of(Person::new(ID, NAME));
         let clone = sandbox.path("clone");
-        let mut reader = Self { sandbox, clone, terminal: None, tags: Vec::new() };
+        let mut reader = Self { sandbox, clone, terminal: None, tags: Vec::new(), real_conda };
         reader.stand_ins();
         reader.make_clone();
         reader
@@ -44,7 +46,7 @@ impl Reader {
 
     /// Line 1's base and conda-forge.
     fn stand_ins(&mut self) {
-        let local = image(Flavor::Debian);
+        let local = if self.real_conda { base_with_conda(&self.sandbox) } else { image(Flavor::Debian) };
         for base in BASES {
             if !output(docker().args(["image", "inspect", base])).status.success() {
                 run_ok(docker().args(["tag", &local, base]));
@@ -54,7 +56,9 @@ impl Reader {
         }
         let channel = channel();
         let condarc = self.sandbox.path("condarc");
-        fs::write(&condarc, "channel_alias: file:///channels\n").unwrap();
+        // A base's own conda is not configured by the image's build.
+        let base = if self.real_conda { "channels: [conda-forge]\nsolver: classic\n" } else { "" };
+        fs::write(&condarc, format!("channel_alias: file:///channels\n{base}")).unwrap();
         let wheels = wheels();
         println!(
             "document: {} stands for conda-forge, {} for PyPI",
@@ -91,6 +95,18 @@ impl Reader {
         println!("document: compiling the program in the clone");
         let data = self.sandbox.home().join(".local/share");
         run_ok(Command::new(self.clone.join("run-docker")).arg("--version").env("XDG_DATA_HOME", &data));
+        if !self.real_conda {
+            self.lay_out_conda(&root);
+        }
+        for place in [self.clone.clone(), self.sandbox.home()] {
+            run_ok(Command::new("chown").arg("-R").arg(format!("{ID}:{ID}")).arg(place));
+        }
+        // The stamp is to be newer than the change of owner.
+        run_ok(Command::new("touch").arg(self.clone.join("target/release/.built")));
+    }
+
+    /// What the image's build installs where Miniconda cannot be had.
+    fn lay_out_conda(&self, root: &Path) {
         println!(
             "document: compiling the embedded conda, as ./run-docker build does where Miniconda cannot be had"
         );
@@ -98,11 +114,6 @@ impl Reader {
         let built = said.lines().find_map(|line| line.strip_prefix("built: ")).expect("it says where");
         fs::create_dir_all(self.clone.join("dist")).unwrap();
         fs::copy(built, self.clone.join("dist/conda")).unwrap();
-        for place in [self.clone.clone(), self.sandbox.home()] {
-            run_ok(Command::new("chown").arg("-R").arg(format!("{ID}:{ID}")).arg(place));
-        }
-        // The stamp is to be newer than the change of owner.
-        run_ok(Command::new("touch").arg(self.clone.join("target/release/.built")));
     }
 
     /// A command line of the reader's, in the clone.
@@ -183,6 +194,30 @@ impl Drop for Reader {
             output(docker().args(["rmi", tag]));
         }
     }
+}
+
+/// A base that has a conda at /opt/conda already: the real one of the tests,
+/// moved there.
+fn base_with_conda(sandbox: &Sandbox) -> String {
+    let tag = "run-docker-test/base-with-conda:1";
+    let oracle = Oracle::get();
+    let dir = sandbox.path("base-with-conda");
+    fs::create_dir(&dir).unwrap();
+    run_ok(Command::new("cp").arg("-a").arg(oracle.root_prefix()).arg(dir.join("conda")));
+    let program = fs::read_to_string(oracle.program()).unwrap();
+    let program = program.replace(&oracle.root_prefix().display().to_string(), "/opt/conda");
+    fs::write(dir.join("conda/bin/conda"), program).unwrap();
+    fs::write(
+        dir.join("Dockerfile"),
+        format!(
+            "FROM {}\nCOPY conda /opt/conda\nRUN mkdir -p /opt/conda/etc/profile.d && \
+             /opt/conda/bin/conda shell.posix hook >/opt/conda/etc/profile.d/conda.sh\n",
+            image(Flavor::Debian)
+        ),
+    )
+    .unwrap();
+    run_ok(docker().args(["build", "--quiet", "--tag", tag]).arg(&dir).env("DOCKER_BUILDKIT", "0"));
+    tag.to_owned()
 }
 
 /// Wheels of numpy and pandas for the document's Python, kept in the cache.

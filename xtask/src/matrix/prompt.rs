@@ -50,9 +50,6 @@ const ROWS: &[(&str, Row)] = &[
     ("a script with set -eu", |r| {
         r.script("#!/bin/bash\nset -eu\nconda activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
     }),
-    ("a script of sh with . activate", |r| {
-        r.script("#!/bin/sh\n. activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
-    }),
     ("a script with the documented source line", |r| {
         r.script("#!/bin/bash\nsource /opt/conda/etc/profile.d/conda.sh\nconda activate t\necho R=$CONDA_DEFAULT_ENV.\n", "R=t.\n")
     }),
