@@ -179,7 +179,7 @@ configure() {
 }
 
 # `source activate NAME` finds these in PATH, where the base's own programs
-# (its python) do not belong. The wrapper stands before the program itself.
+# (its python) do not belong.
 lay_commands() {
     for word in activate deactivate; do
         {
@@ -191,12 +191,27 @@ lay_commands() {
     done
 }
 
+# The programs that change environments go behind the wrapper, which lets one
+# at a time change one environment. (The embedded conda sees to that itself.)
+put_behind_wrapper() {
+    [ -r "$lib/conda-wrapper.sh" ] || return 0
+    mkdir -p "$root/real"
+    for program in conda mamba; do
+        [ -f "$root/bin/$program" ] || continue
+        mv "$root/bin/$program" "$root/real/$program"
+        cp "$lib/conda-wrapper.sh" "$root/bin/$program"
+        chmod 755 "$root/bin/$program"
+        [ ! -e "$root/condabin/$program" ] || ln -sf "../bin/$program" "$root/condabin/$program"
+    done
+}
+
 # record PROVIDER DETAIL: for the prompt, `conda info` and `run-docker config`.
 record() { printf '%s\n' "$*" >"$lib/conda-provider"; }
 
 installed() {
     configure "$1"
     lay_commands
+    [ "$1" = embedded ] || put_behind_wrapper
     record "$1" "$2"
     say "provider: $1 ($2)"
 }

@@ -1,15 +1,27 @@
 #!/bin/sh
-# Adds conda's hook to zsh's own startup file, once zsh is there. The image has
-# this run after every change by dpkg, since a file of ours in its place would
+# Adds conda's hook to zsh's own startup files, once zsh is there. The image has
+# this run after every change by dpkg, since a file of ours in their place would
 # make dpkg ask which one to keep.
-zshrc=/etc/zsh/zshrc
-[ -f "$zshrc" ] || exit 0
-if grep -q run-docker-conda "$zshrc"; then exit 0; fi
-cat >>"$zshrc" <<'END'
+mark=run-docker-conda
 
-# Conda at the first prompt; and no questionnaire in a home that is fresh in each container.
+# add FILE: appends standard input, once.
+add() {
+    [ -f "$1" ] || return 0
+    if grep -q "$mark" "$1"; then return 0; fi
+    cat >>"$1"
+}
+
+add /etc/zsh/zshrc <<END
+
+# $mark: conda activate at the first prompt.
 if [ -r /etc/profile.d/run-docker-conda.sh ]; then
-    zsh-newuser-install() { :; }
     . /etc/profile.d/run-docker-conda.sh
 fi
+END
+
+# Asked right after zshenv, before there is any other place to say no.
+add /etc/zsh/zshenv <<END
+
+# $mark: no questionnaire in a home that is fresh in each container.
+zsh-newuser-install() { :; }
 END
