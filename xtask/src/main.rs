@@ -9,6 +9,7 @@
 )]
 
 mod channel;
+mod conda;
 mod document;
 mod lint;
 mod matrix;
@@ -49,6 +50,21 @@ enum Task {
         #[arg(long, default_value_t = 0, requires = "serve")]
         port: u16,
     },
+    /// The embedded conda beside the real one, line by line
+    CondaDiff {
+        /// Only the verdict of rows whose name contains this; all of them run
+        #[arg(long)]
+        only: Option<String>,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// One environment changed in turn by the embedded conda and the real one
+    CondaRoundtrip {
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// One question asked of many combinations
     Matrix {
         /// Which
@@ -84,6 +100,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
         Task::Channel { serve, port } => channel::run(serve, port),
+        Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
+        Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Test { matrices } => test(matrices),
         Task::Matrix { which, only, image } => matrix(which, only.as_deref(), image.as_deref()),
         Task::Document { rows, real_conda } => document::run(rows, real_conda),

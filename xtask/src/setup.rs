@@ -25,6 +25,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
     ("bzip2", "bzip2"),
+    ("curl", "curl"),
     ("zip", "zip"),
     ("unzip", "unzip"),
 ];

@@ -146,11 +146,10 @@ fn read_json(file: &Path, files: &dyn Files, warnings: &mut Vec<String>) -> Opti
         Ok(Some(text)) => serde_json::from_str(&text).map_err(|error| error.to_string()),
         Err(error) => Err(error),
     };
-    parsed
-        .map_err(|error| {
-            warnings.push(format!("reading {}: {error}; its variables are not set", file.display()))
-        })
-        .ok()
+    if let Err(error) = &parsed {
+        warnings.push(format!("reading {}: {error}; its variables are not set", file.display()));
+    }
+    parsed.ok()
 }
 
 fn take(

@@ -1,6 +1,8 @@
 //! The real conda and this activator, in real shells, step by step: after each
 //! one, every variable of the environment and the prompt must be the same.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

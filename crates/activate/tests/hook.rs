@@ -1,6 +1,8 @@
 //! The hook and the installed files in real shells, and what this activator
 //! does better than the real one.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

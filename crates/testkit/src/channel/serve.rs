@@ -134,10 +134,12 @@ fn converse(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     let mut stream = stream;
     stream.set_nodelay(true)?;
     while let Some(request) = read_request(&mut reader)? {
-        let answered = answer(shared, &request, &mut stream);
-        let status = answered.as_ref().copied().unwrap_or(0);
+        let answer = decide(shared, &request);
+        let status = if answer.breaks_off() { 0 } else { answer.status };
+        // Before it is sent: who has the answer may ask at once what was asked.
         shared.requests.lock().unwrap().push(format!("{} {} {status}", request.method, request.path));
-        if answered? == 0 || request.close {
+        send(shared, &answer, request.method != "HEAD", &mut stream)?;
+        if status == 0 || request.close {
             break;
         }
     }
@@ -159,10 +161,7 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.trim_end().split_once(':') else { return Ok(Some(request)) };
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
-            "range" => {
-                request.range =
-                    value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok())
-            }
+            "range" => request.range = range_start(value),
             "if-none-match" => request.known = Some(value.to_owned()),
             "connection" => request.close |= value.eq_ignore_ascii_case("close"),
             _ => {}
@@ -170,57 +169,80 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     }
 }
 
-/// Answers one request; returns the status.
-fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> std::io::Result<u16> {
+/// `bytes=100-`; other kinds are answered as a whole.
+fn range_start(value: &str) -> Option<usize> {
+    value.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+}
+
+/// What is sent for one request, and how.
+struct Answer {
+    status: u16,
+    more: String,
+    content: Vec<u8>,
+    fault: Option<FaultKind>,
+}
+
+impl Answer {
+    fn empty(status: u16, more: String) -> Self {
+        Self { status, more, content: Vec::new(), fault: None }
+    }
+
+    /// The client will not get all of it.
+    fn breaks_off(&self) -> bool {
+        match self.fault {
+            Some(FaultKind::DeadAfter(bytes)) => bytes < self.content.len(),
+            Some(FaultKind::Silent) => true,
+            _ => false,
+        }
+    }
+}
+
+fn decide(shared: &Shared, request: &Request) -> Answer {
     let fault = shared.take_fault(&request.path);
     if let Some(FaultKind::Status(status)) = fault {
-        return head(stream, status, 0, "").map(|()| status);
+        return Answer::empty(status, String::new());
     }
     let Some((mut content, tag)) = shared.read(&request.path) else {
-        return head(stream, 404, 0, "").map(|()| 404);
+        return Answer::empty(404, String::new());
     };
-    let more = format!("ETag: {tag}\r\nCache-Control: max-age=0\r\nAccept-Ranges: bytes\r\n");
+    let mut more = format!("ETag: {tag}\r\nCache-Control: max-age=0\r\nAccept-Ranges: bytes\r\n");
     if request.known.as_deref() == Some(&tag) {
-        return head(stream, 304, 0, &more).map(|()| 304);
+        return Answer::empty(304, more);
     }
-    let (status, from) = request.range.map_or((200, 0), |from| (206, from.min(content.len())));
-    if matches!(fault, Some(FaultKind::Corrupt)) {
-        let middle = content.len() / 2;
-        content[middle] ^= 0x20;
+    let middle = content.len() / 2;
+    if let (Some(FaultKind::Corrupt), Some(byte)) = (fault, content.get_mut(middle)) {
+        *byte ^= 0x20;
     }
-    let range =
-        format!("Content-Range: bytes {from}-{}/{}\r\n", content.len().saturating_sub(1), content.len());
-    let more = if status == 206 { more + &range } else { more };
-    let content = &content[from..];
-    if matches!(fault, Some(FaultKind::Silent)) {
+    let Some(from) = request.range.filter(|from| *from < content.len()) else {
+        return Answer { status: 200, more, content, fault };
+    };
+    let length = content.len();
+    more += &format!("Content-Range: bytes {from}-{}/{length}\r\n", length - 1);
+    Answer { status: 206, more, content: content.split_off(from), fault }
+}
+
+fn send(shared: &Shared, answer: &Answer, with_body: bool, stream: &mut TcpStream) -> std::io::Result<()> {
+    if matches!(answer.fault, Some(FaultKind::Silent)) {
         sleep_until_ended(shared, stream);
-        return Ok(0);
+        return Ok(());
     }
-    head(stream, status, content.len(), &more)?;
-    if request.method != "HEAD" {
-        body(stream, content, fault)?;
-    }
-    Ok(status)
-}
-
-fn head(stream: &mut TcpStream, status: u16, length: usize, more: &str) -> std::io::Result<()> {
-    let length = if status == 304 { String::new() } else { format!("Content-Length: {length}\r\n") };
-    write!(stream, "HTTP/1.1 {status} -\r\n{length}{more}\r\n")
-}
-
-fn body(stream: &mut TcpStream, content: &[u8], fault: Option<FaultKind>) -> std::io::Result<()> {
-    match fault {
-        Some(FaultKind::DeadAfter(bytes)) if bytes < content.len() => {
-            stream.write_all(&content[..bytes])?;
-            stream.flush()?;
-            stream.shutdown(Shutdown::Both)?;
-            Err(std::io::ErrorKind::BrokenPipe.into())
+    let length = if answer.status == 304 {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", answer.content.len())
+    };
+    write!(stream, "HTTP/1.1 {} -\r\n{length}{}\r\n", answer.status, answer.more)?;
+    match answer.fault {
+        _ if !with_body => Ok(()),
+        Some(FaultKind::DeadAfter(bytes)) if answer.breaks_off() => {
+            stream.write_all(&answer.content[..bytes])?;
+            stream.shutdown(Shutdown::Both)
         }
-        Some(FaultKind::Slow(bytes)) => content.chunks(bytes.max(1)).try_for_each(|chunk| {
+        Some(FaultKind::Slow(bytes)) => answer.content.chunks(bytes.max(1)).try_for_each(|chunk| {
             sleep(Duration::from_millis(100));
             stream.write_all(chunk)
         }),
-        _ => stream.write_all(content),
+        _ => stream.write_all(&answer.content),
     }
 }
 

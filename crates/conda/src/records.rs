@@ -1,0 +1,146 @@
+//! `conda-meta/*.json`: which packages an environment has, as conda writes it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rattler_conda_types::{PrefixRecord, RepoDataRecord};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::error::{Context as _, Error, Result};
+
+/// One installed package.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    /// Its file in `conda-meta`
+    pub(crate) file: PathBuf,
+    /// What it says
+    pub(crate) record: PrefixRecord,
+}
+
+impl Installed {
+    /// The name of the package.
+    pub(crate) fn name(&self) -> &str {
+        self.record.repodata_record.package_record.name.as_normalized()
+    }
+
+    /// What the channel said about it.
+    pub(crate) fn repodata(&self) -> &RepoDataRecord {
+        &self.record.repodata_record
+    }
+
+    /// Every path it brought, relative to the environment.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.record.files.iter().map(PathBuf::as_path)
+    }
+}
+
+/// The packages of an environment, by name.
+///
+/// # Errors
+/// A record that cannot be read or makes no sense: it names the file.
+pub(crate) fn read(prefix: &Path) -> Result<Vec<Installed>> {
+    let files = files(prefix)?;
+    let mut all: Vec<Installed> = files.into_par_iter().map(read_one).collect::<Result<_>>()?;
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(all)
+}
+
+fn read_one(file: PathBuf) -> Result<Installed> {
+    let record = PrefixRecord::from_path(&file).map_err(|e| {
+        let broken = file.display();
+        Error::named("CorruptedEnvironmentError", format!("The target environment has been corrupted: the record {broken} cannot be read"))
+            .with_source(e)
+            .with_hint(format!("move it away (mv {broken} /tmp) and install the package again"))
+    })?;
+    Ok(Installed { file, record })
+}
+
+/// The records' files.
+pub(crate) fn files(prefix: &Path) -> Result<Vec<PathBuf>> {
+    let meta = prefix.join("conda-meta");
+    let entries = match std::fs::read_dir(&meta) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).context(|| format!("reading {}", meta.display())),
+    };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "json") && file.file_stem().is_some_and(|s| s.to_string_lossy().matches('-').count() >= 2));
+    files.sort();
+    Ok(files)
+}
+
+/// The name of a record's file, which is the package's without the ending.
+pub(crate) fn stem(record: &RepoDataRecord) -> String {
+    let package = &record.package_record;
+    format!("{}-{}-{}", package.name.as_normalized(), package.version, package.build)
+}
+
+/// The channel with its platform, as conda keeps it in a record: the
+/// package's URL without its last part.
+pub(crate) fn channel_url(record: &RepoDataRecord) -> String {
+    record.url.as_str().rsplit_once('/').map_or_else(String::new, |(start, _)| start.to_owned())
+}
+
+/// The record as conda writes it. rattler's own text differs: the channel
+/// without platform, `requested_spec` missing where nothing was asked.
+pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<String> {
+    let value = serde_json::to_value(record).context(|| "writing a package's record".to_owned())?;
+    let Value::Object(mut map) = value else { return Err(Error::new("writing a package's record: it is no object")) };
+    map.insert("channel".into(), channel_url(&record.repodata_record).into());
+    map.insert("requested_spec".into(), requested.unwrap_or("None").into());
+    map.insert("requested_specs".into(), requested.map_or_else(|| json!([]), |spec| json!([spec])));
+    for empty in ["constrains", "depends"] {
+        map.entry(empty).or_insert_with(|| json!([]));
+    }
+    map.entry("features").or_insert_with(|| "".into());
+    map.entry("track_features").or_insert_with(|| "".into());
+    let sorted: BTreeMap<String, Value> = map.into_iter().collect();
+    serde_json::to_string_pretty(&sorted).context(|| "writing a package's record".to_owned())
+}
+
+/// Writes a file so that it is there whole or not at all. Its mode is the
+/// umask's: others may read an environment that its owner lets them read.
+///
+/// # Errors
+/// The directory cannot be written.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let what = || format!("writing {}", path.display());
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).context(what).inspect_err(|_| {
+        let _ = std::fs::remove_file(&partial);
+    })
+}
+
+/// The short name of a record's channel, for people: `conda-forge`, `file:///c`.
+pub(crate) fn channel_name(record: &RepoDataRecord, alias: &str) -> String {
+    let url = channel_url(record);
+    let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
+    let alias = alias.trim_end_matches('/');
+    match base.strip_prefix(alias).map(|name| name.trim_matches('/')) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => base.rsplit_once("://").filter(|(s, _)| *s != "file").and_then(|(_, p)| p.split_once('/')).map_or_else(|| base.to_owned(), |(_, path)| path.to_owned()),
+    }
+}
+
+/// `conda-forge/linux-64::numpy-1.2-py_0`, as conda writes it in histories.
+pub(crate) fn dist_str(record: &RepoDataRecord, alias: &str) -> String {
+    format!("{}/{}::{}", channel_name(record, alias), record.package_record.subdir, stem(record))
+}
+
+/// The fields that conda's JSON has for one package.
+pub(crate) fn dist_json(record: &RepoDataRecord, alias: &str) -> Value {
+    let package = &record.package_record;
+    let url = channel_url(record);
+    let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
+    json!({
+        "base_url": base,
+        "build_number": package.build_number,
+        "build_string": package.build.to_string(),
+        "channel": channel_name(record, alias),
+        "dist_name": stem(record),
+        "name": package.name.as_normalized(),
+        "platform": package.subdir,
+        "version": package.version.to_string(),
+    })
+}
