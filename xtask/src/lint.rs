@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("activate", &["testkit"]),
     ("lease", &["testkit"]),
     ("testkit", &[]),
-    ("cli", &["core", "engine", "host", "identity", "image", "testkit"]),
+    ("cli", &["core", "engine", "host", "identity", "image", "lease", "testkit"]),
 ];
 
 /// Longest file.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use run_docker_core::config::{Key, Origin};
 use run_docker_core::docker_args::absolute_path;
@@ -19,6 +20,9 @@ use crate::args::{ConfigArgs, EnvArgs, EnvVerb, SettingArgs, Verbosity};
 use crate::context::Context;
 use crate::report::Reporter;
 use crate::settings;
+
+/// Longer than a lease takes to show that its holder is dead.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &EnvArgs, context: &Context) -> Result<ExitStatus> {
     let envs = place(args, context)?;
@@ -151,6 +155,8 @@ fn remove(envs: &Path, names: &[String], yes: bool) -> Result<ExitStatus> {
         }
     }
     for (name, path) in names.iter().zip(&going) {
+        // Whoever installs into it, in whichever container, is not disturbed.
+        let _lease = lease(name, path, reporter)?;
         // Somebody may have started it while the question stood there.
         refuse_what_is_used(name, path)?;
         remove_environment(path)?;
@@ -167,6 +173,24 @@ fn refuse_what_is_used(name: &str, path: &Path) -> Result<()> {
         first.pid, first.program
     ))
     .with_hint("end it first; run-docker ps shows your containers"))
+}
+
+/// The right to change the environment, as conda itself takes it.
+fn lease(name: &str, path: &Path, reporter: Reporter) -> Result<run_docker_lease::Guard> {
+    let options = run_docker_lease::Options {
+        timeout: Some(LEASE_TIMEOUT),
+        purpose: "run-docker env remove".to_owned(),
+        ..run_docker_lease::Options::default()
+    };
+    let mut told = false;
+    let mut tell = |waiting: &run_docker_lease::Waiting| {
+        if !std::mem::replace(&mut told, true) {
+            let who = waiting.holder.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+            reporter.notice(&format!("{name} is being changed by {who}: waiting {} s", LEASE_TIMEOUT.as_secs()));
+        }
+    };
+    run_docker_lease::acquire(path, &options, &mut tell)
+        .map_err(|error| Error::failure(format!("the environment {name:?} is not removed")).with_source(error))
 }
 
 fn ask(count: usize) -> Result<bool> {
