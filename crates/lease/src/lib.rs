@@ -34,6 +34,7 @@ pub mod words;
 
 mod watch;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,15 +81,17 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What is being done, for others to read.
     pub purpose: String,
-    /// The value of [`INHERIT_VARIABLE`].
+    /// The value of [`INHERIT_VARIABLE`]: tokens, with commas between them.
     pub inherited: Option<String>,
     /// How long is long.
     pub timing: Timing,
 }
 
-/// What a waiting taker is told, at once and then every few seconds.
+/// What a waiting taker is told, after each look.
 #[derive(Clone, Debug)]
 pub struct Waiting {
+    /// True at once and then every few seconds: time for a word to people.
+    pub tell: bool,
     /// Who holds it, where that can be read.
     pub holder: Option<Holder>,
     /// For how long this has been waited.
@@ -98,11 +101,15 @@ pub struct Waiting {
 }
 
 /// Takes the lease for a prefix, which need not exist yet; waits while another
-/// has it.
+/// has it, until `on_wait` breaks that off.
 ///
 /// # Errors
 /// When the time is up, or nothing can be written beside the prefix nor in it.
-pub fn acquire(prefix: &Path, options: &Options, on_wait: &mut dyn FnMut(&Waiting)) -> Result<Guard, Error> {
+pub fn acquire(
+    prefix: &Path,
+    options: &Options,
+    on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+) -> Result<Guard, Error> {
     let place = place::of(prefix)?;
     take::acquire(&place, options, on_wait)
 }
