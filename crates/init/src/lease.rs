@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use run_docker_lease::words::{Decision, Surroundings, decide, parse_timeout};
-use run_docker_lease::{Error, Guard, INHERIT_VARIABLE, Options, Waiting, acquire};
+use run_docker_lease::{Error, Guard, INHERIT_VARIABLE, Options, Waiting, acquire_unless};
 use rustix::process::{Pid, kill_process};
 
 use crate::Failure;
@@ -111,7 +111,7 @@ fn take_all(
     let mut guards = Vec::new();
     for prefix in &decision.changes {
         let mut interrupted = None;
-        let guard = acquire(prefix, &options, &mut |waiting| {
+        let guard = acquire_unless(prefix, &options, &mut |waiting| {
             interrupted = signals.ending();
             if waiting.tell && interrupted.is_none() {
                 tell(prefix, waiting);

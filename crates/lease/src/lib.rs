@@ -101,15 +101,28 @@ pub struct Waiting {
 }
 
 /// Takes the lease for a prefix, which need not exist yet; waits while another
-/// has it, until `on_wait` breaks that off.
+/// has it. `tell` is called at once and then every few seconds.
 ///
 /// # Errors
 /// When the time is up, or nothing can be written beside the prefix nor in it.
-pub fn acquire(
+pub fn acquire(prefix: &Path, options: &Options, tell: &mut dyn FnMut(&Waiting)) -> Result<Guard, Error> {
+    acquire_unless(prefix, options, &mut |waiting| {
+        if waiting.tell {
+            tell(waiting);
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+/// The same, with a call after each look, which can break the wait off.
+///
+/// # Errors
+/// As [`acquire`], and when the wait was broken off.
+pub fn acquire_unless(
     prefix: &Path,
     options: &Options,
-    on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+    on_look: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
 ) -> Result<Guard, Error> {
     let place = place::of(prefix)?;
-    take::acquire(&place, options, on_wait)
+    take::acquire(&place, options, on_look)
 }

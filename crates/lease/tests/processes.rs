@@ -16,7 +16,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use run_docker_lease::{Error, Guard, Options, Timing, acquire};
+use run_docker_lease::{Error, Guard, Options, Timing, acquire, acquire_unless};
 use tempfile::TempDir;
 
 /// Short enough for a test, long enough for a busy machine.
@@ -38,7 +38,7 @@ fn options(seconds: f64) -> Options {
 }
 
 fn take(prefix: &Path, seconds: f64) -> Result<Guard, Error> {
-    acquire(prefix, &options(seconds), &mut |_| ControlFlow::Continue(()))
+    acquire(prefix, &options(seconds), &mut |_| {})
 }
 
 /// What the other processes do: `LEASE_TASK` says it, on `LEASE_PREFIX`.
@@ -269,12 +269,12 @@ fn programs_of_the_holder_are_let_in() {
     let (_dir, prefix) = place();
     let guard = take(&prefix, 0.0).unwrap();
     let inherited = Options { inherited: guard.inheritance().map(str::to_owned), ..options(0.0) };
-    let inner = acquire(&prefix, &inherited, &mut |_| ControlFlow::Continue(())).unwrap();
+    let inner = acquire(&prefix, &inherited, &mut |_| {}).unwrap();
     drop(inner);
     assert!(!guard.check_lost());
     assert!(take(&prefix, 0.0).is_err());
     let other = prefix.with_file_name("other");
-    drop(acquire(&other, &inherited, &mut |_| ControlFlow::Continue(())).unwrap());
+    drop(acquire(&other, &inherited, &mut |_| {}).unwrap());
 }
 
 #[test]
@@ -282,15 +282,12 @@ fn a_waiting_one_is_told_who_has_it() {
     let (_dir, prefix) = place();
     let guard = take(&prefix, 0.0).unwrap();
     let mut said = Vec::new();
-    let waited = acquire(&prefix, &options(0.3), &mut |waiting| {
-        said.extend(waiting.tell.then(|| waiting.holder.clone()));
-        ControlFlow::Continue(())
-    });
+    let waited = acquire(&prefix, &options(0.3), &mut |waiting| said.push(waiting.holder.clone()));
     let text = waited.unwrap_err().to_string();
     assert!(text.contains("\"a test\" on ") && text.contains("--lock-timeout"), "{text}");
     assert_eq!(said.len(), 1);
     assert_eq!(said[0].as_ref().unwrap().pid, std::process::id());
-    let broken_off = acquire(&prefix, &options(60.0), &mut |_| ControlFlow::Break(()));
+    let broken_off = acquire_unless(&prefix, &options(60.0), &mut |_| ControlFlow::Break(()));
     assert!(matches!(broken_off, Err(Error::Interrupted { .. })));
     drop(guard);
 }
