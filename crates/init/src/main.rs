@@ -9,6 +9,7 @@
 mod command;
 mod conda;
 mod home;
+mod lease;
 mod prepare;
 mod probe;
 mod rights;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Task::of(&words, is_first_process() && env.name_a_user()) {
         Task::Probe { compact } => probe::print(compact),
         Task::Exec { root, words } => enter(root, words, env),
+        Task::Lease(words) => lease::run(words, &env),
         Task::Run(words) => run(words, env),
     };
     match result {
@@ -51,6 +53,9 @@ enum Task<'a> {
     Run(&'a [OsString]),
     /// `exec [--root] [--] words…`: be a second command in a running container.
     Exec { root: bool, words: &'a [OsString] },
+    /// `lease [--timeout S] -- PROGRAM words…`: a conda command, alone in the
+    /// environments that it changes.
+    Lease(&'a [OsString]),
     /// `probe [--compact]`: report what is seen here.
     Probe { compact: bool },
 }
@@ -63,6 +68,7 @@ impl<'a> Task<'a> {
         match first.to_str() {
             Some("--") => Self::Run(rest),
             Some("probe") if !is_start => Self::Probe { compact: rest.iter().any(|w| w == "--compact") },
+            Some("lease") if !is_start => Self::Lease(rest),
             Some("exec") if !is_start => {
                 let root = rest.first().is_some_and(|w| w == "--root");
                 let rest = &rest[usize::from(root)..];
@@ -200,6 +206,8 @@ mod tests {
             ("exec ls -l", false, exec(false, "ls -l")),
             ("exec --root -- ls --root -- x", false, exec(true, "ls --root -- x")),
             ("exec -- --root", false, exec(false, "--root")),
+            ("lease -- conda list", false, format!("{:?}", Task::Lease(&words("-- conda list")))),
+            ("lease x", true, run("lease x")),
             ("probe --compact", false, format!("{:?}", Task::Probe { compact: true })),
         ] {
             assert_eq!(format!("{:?}", Task::of(&words(text), is_start)), expected, "{text}");

@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use run_docker_lease::{Error, Guard, Options, Timing, acquire};
+use run_docker_lease::{Error, Guard, Options, Timing, acquire, acquire_unless};
 use tempfile::TempDir;
 
 /// Short enough for a test, long enough for a busy machine.
@@ -286,6 +287,8 @@ fn a_waiting_one_is_told_who_has_it() {
     assert!(text.contains("\"a test\" on ") && text.contains("--lock-timeout"), "{text}");
     assert_eq!(said.len(), 1);
     assert_eq!(said[0].as_ref().unwrap().pid, std::process::id());
+    let broken_off = acquire_unless(&prefix, &options(60.0), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(broken_off, Err(Error::Interrupted { .. })));
     drop(guard);
 }
 
