@@ -11,6 +11,7 @@
 mod channel;
 mod conda;
 mod document;
+mod embedded;
 mod lint;
 mod matrix;
 mod setup;
@@ -35,8 +36,13 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Build the embedded conda and print its path
+    Conda,
     /// setup, lint and every test
     Test {
+        /// The embedded conda too
+        #[arg(long)]
+        conda: bool,
         /// The matrices too
         #[arg(long)]
         matrices: bool,
@@ -102,7 +108,11 @@ fn main() -> ExitCode {
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
-        Task::Test { matrices } => test(matrices),
+        Task::Conda => {
+            println!("{}", embedded::program().display());
+            true
+        }
+        Task::Test { conda, matrices } => test(matrices) && (!conda || embedded::test()),
         Task::Matrix { which, only, image } => matrix(which, only.as_deref(), image.as_deref()),
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
     };
@@ -121,7 +131,7 @@ fn matrix(which: Which, only: Option<&str>, image: Option<&str>) -> bool {
 fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
-        && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
+        && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
         && (!matrices || (matrix(Which::Exit, None, None) && matrix(Which::Identity, None, None)))
 }
 

@@ -48,8 +48,12 @@ impl Cache {
             dirs: context.pkgs_dirs(),
             offline: context.settings.flag("offline"),
             tries: 1 + saturating(context.settings.number("remote_max_retries")),
-            backoff: Duration::from_secs_f64(context.settings.number("remote_backoff_factor").clamp(0.0, 60.0)),
-            threads: usize::try_from(saturating(context.settings.number("fetch_threads"))).unwrap_or(5).clamp(1, 32),
+            backoff: Duration::from_secs_f64(
+                context.settings.number("remote_backoff_factor").clamp(0.0, 60.0),
+            ),
+            threads: usize::try_from(saturating(context.settings.number("fetch_threads")))
+                .unwrap_or(5)
+                .clamp(1, 32),
         }
     }
 
@@ -63,15 +67,24 @@ impl Cache {
     /// # Errors
     /// A package that cannot be fetched or is not what the channel promised;
     /// no cache that can be written.
-    pub(crate) async fn ensure(&self, context: &Context, records: &[RepoDataRecord], progress: &Progress) -> Result<Vec<PathBuf>> {
+    pub(crate) async fn ensure(
+        &self,
+        context: &Context,
+        records: &[RepoDataRecord],
+        progress: &Progress,
+    ) -> Result<Vec<PathBuf>> {
         let found: Vec<Option<PathBuf>> = records.iter().map(|record| self.find(record)).collect();
-        let absent: Vec<&RepoDataRecord> = records.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(r, _)| r).collect();
+        let absent: Vec<&RepoDataRecord> =
+            records.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(r, _)| r).collect();
         if absent.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
         if let Some(remote) = absent.iter().find(|record| self.offline && record.url.scheme() != "file") {
-            return Err(Error::new(format!("the package {} is not in the cache, and the network may not be used (offline)", remote.identifier))
-                .with_hint("run the command once without --offline"));
+            return Err(Error::new(format!(
+                "the package {} is not in the cache, and the network may not be used (offline)",
+                remote.identifier
+            ))
+            .with_hint("run the command once without --offline"));
         }
         let into = self.writable_dir()?;
         let client = net::client(context)?;
@@ -101,17 +114,30 @@ impl Cache {
         progress.finish();
         records
             .iter()
-            .map(|record| self.find(record).ok_or_else(|| Error::new(format!("the package {} vanished from the cache", record.identifier))))
+            .map(|record| {
+                self.find(record).ok_or_else(|| {
+                    Error::new(format!("the package {} vanished from the cache", record.identifier))
+                })
+            })
             .collect()
+    }
+
+    /// Where compiled python files are kept.
+    pub(crate) fn stores(&self) -> Vec<PathBuf> {
+        self.dirs.iter().map(|dir| dir.join(crate::transaction::STORE)).collect()
     }
 
     fn writable_dir(&self) -> Result<PathBuf> {
         let Some(dir) = self.dirs.iter().find(|dir| writable(dir)) else {
             let list: Vec<String> = self.dirs.iter().map(|dir| format!("  - {}", dir.display())).collect();
-            return Err(Error::named("NoWritablePkgsDirError", format!("No writeable pkgs directories configured.\n{}", list.join("\n")))
-                .with_hint("CONDA_PKGS_DIRS=DIRECTORY names a directory of your own"));
+            return Err(Error::named(
+                "NoWritablePkgsDirError",
+                format!("No writeable pkgs directories configured.\n{}", list.join("\n")),
+            )
+            .with_hint("CONDA_PKGS_DIRS=DIRECTORY names a directory of your own"));
         };
-        std::fs::create_dir_all(dir.join(PARTIAL)).context(|| format!("making the package cache {}", dir.display()))?;
+        std::fs::create_dir_all(dir.join(PARTIAL))
+            .context(|| format!("making the package cache {}", dir.display()))?;
         // conda takes a directory for a cache by this file.
         let urls = dir.join("urls.txt");
         if !urls.exists() {
@@ -178,7 +204,9 @@ impl Job {
             let before = self.progress.position();
             match self.fetch(work).await {
                 Ok(path) => return Ok(path),
-                Err(error) if attempt >= self.tries || error.name() == "ChecksumMismatchError" => return Err(error),
+                Err(error) if attempt >= self.tries || error.name() == "ChecksumMismatchError" => {
+                    return Err(error);
+                }
                 Err(_) => {
                     self.progress.set(before);
                     tokio::time::sleep(pause).await;
@@ -195,7 +223,12 @@ impl Job {
             Error::named("CondaHTTPError", format!("the package {} cannot be fetched{detail}\n  url: {url}", self.record.identifier))
                 .with_hint("is the server reachable? conda clean --index-cache makes the next command ask for its packages anew")
         };
-        let mut response = self.client.get(self.record.url.clone()).send().await.map_err(|e| failed(String::new()).with_source(e))?;
+        let mut response = self
+            .client
+            .get(self.record.url.clone())
+            .send()
+            .await
+            .map_err(|e| failed(String::new()).with_source(e))?;
         if !response.status().is_success() {
             return Err(failed(format!(": HTTP {}", response.status())));
         }
@@ -203,7 +236,11 @@ impl Job {
         let file = std::fs::File::create(&path).context(|| format!("writing {}", path.display()))?;
         let mut writer = HashingWriter::<_, Sha256>::new(std::io::BufWriter::with_capacity(1 << 17, file));
         let mut size = 0_u64;
-        while let Some(chunk) = response.chunk().await.map_err(|e| failed(format!(" to its end: {size} bytes came")).with_source(e))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|e| failed(format!(" to its end: {size} bytes came")).with_source(e))?
+        {
             writer.write_all(&chunk).context(|| format!("writing {}", path.display()))?;
             size += chunk.len() as u64;
             self.progress.add(chunk.len() as u64);
@@ -241,22 +278,35 @@ impl Job {
     fn unpack(&self, archive: &Path, work: &Path) -> Result<()> {
         let name = &self.record.identifier;
         if self.record.url.scheme() == "file" {
-            let (sha256, size) = digest(archive).context(|| format!("reading the package {}", archive.display()))?;
+            let (sha256, size) =
+                digest(archive).context(|| format!("reading the package {}", archive.display()))?;
             self.verify(Some(&sha256), size)?;
             self.progress.add(size);
         }
         let unpacked = work.join("unpacked");
-        let result = rattler_package_streaming::fs::extract(archive, &unpacked)
-            .map_err(|e| Error::named("CondaError", format!("the package {name} cannot be unpacked")).with_source(e).with_hint("is there space left? df -h tells"))?;
-        if let Some(md5) = self.record.package_record.md5.filter(|_| self.record.package_record.sha256.is_none())
+        let result = rattler_package_streaming::fs::extract(archive, &unpacked).map_err(|e| {
+            Error::named("CondaError", format!("the package {name} cannot be unpacked"))
+                .with_source(e)
+                .with_hint("is there space left? df -h tells")
+        })?;
+        if let Some(md5) =
+            self.record.package_record.md5.filter(|_| self.record.package_record.sha256.is_none())
             && md5 != result.md5
         {
-            return Err(Error::named("ChecksumMismatchError", format!("the package {name} is not what the channel promised\n  expected md5: {}\n  actual md5: {}", hex(&md5), hex(&result.md5))));
+            return Err(Error::named(
+                "ChecksumMismatchError",
+                format!(
+                    "the package {name} is not what the channel promised\n  expected md5: {}\n  actual md5: {}",
+                    hex(&md5),
+                    hex(&result.md5)
+                ),
+            ));
         }
         let mut known = self.record.clone();
         known.package_record.sha256.get_or_insert(result.sha256);
         known.package_record.md5.get_or_insert(result.md5);
-        let text = serde_json::to_string_pretty(&known).context(|| format!("describing the package {name}"))?;
+        let text =
+            serde_json::to_string_pretty(&known).context(|| format!("describing the package {name}"))?;
         let info = unpacked.join("info");
         std::fs::create_dir_all(&info)
             .and_then(|()| std::fs::write(info.join("repodata_record.json"), text))

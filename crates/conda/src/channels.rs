@@ -36,10 +36,11 @@ impl Context {
         let names = self.settings.list("channels");
         let channels = self.channels_of(&names)?;
         if channels.is_empty() {
-            return Err(Error::named("NoChannelsConfiguredError", "There are no channels to search.").with_hint(
-                "`defaults` is left out here, since its use is subject to Anaconda's terms: \
+            return Err(Error::named("NoChannelsConfiguredError", "There are no channels to search.")
+                .with_hint(
+                    "`defaults` is left out here, since its use is subject to Anaconda's terms: \
                  conda config --add channels conda-forge, or set default_channels to a server you may use",
-            ));
+                ));
         }
         Ok(channels)
     }
@@ -86,19 +87,28 @@ impl Context {
             None => name.to_owned(),
         };
         let path = std::path::Path::new(&name);
-        let name = if name.starts_with(['.', '/', '~']) { self.absolute(path).display().to_string() } else { name };
+        let name =
+            if name.starts_with(['.', '/', '~']) { self.absolute(path).display().to_string() } else { name };
         Channel::from_str(strip_subdir(&name), &config).context(|| format!("reading the channel '{name}'"))
     }
 
     fn allowed(&self, name: &str, channel: &Channel) -> Result<()> {
         let listed = |key: &str| {
-            self.settings.list(key).iter().any(|one| one == name || channel.base_url.as_str().trim_end_matches('/') == one.trim_end_matches('/'))
+            self.settings.list(key).iter().any(|one| {
+                one == name || channel.base_url.as_str().trim_end_matches('/') == one.trim_end_matches('/')
+            })
         };
         if listed("denylist_channels") {
-            return Err(Error::named("ChannelDenied", format!("Channel '{name}' is refused by denylist_channels")));
+            return Err(Error::named(
+                "ChannelDenied",
+                format!("Channel '{name}' is refused by denylist_channels"),
+            ));
         }
         if !self.settings.list("allowlist_channels").is_empty() && !listed("allowlist_channels") {
-            return Err(Error::named("ChannelNotAllowed", format!("Channel '{name}' is not among allowlist_channels")));
+            return Err(Error::named(
+                "ChannelNotAllowed",
+                format!("Channel '{name}' is not among allowlist_channels"),
+            ));
         }
         Ok(())
     }

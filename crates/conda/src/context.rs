@@ -58,8 +58,9 @@ impl Context {
     /// # Errors
     /// A working directory that is gone, a broken `.condarc`.
     pub(crate) fn from_process() -> Result<Self> {
-        let vars: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let vars: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
         let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let cwd = std::env::current_dir().context(|| "reading the working directory".to_owned())?;
         let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("conda"));
@@ -129,9 +130,11 @@ impl Context {
     pub(crate) fn subdir(&self) -> Result<Subdir> {
         match self.settings.text("subdir") {
             Some(name) => name.parse().map_err(|_| {
-                Error::value(format!("there is no platform '{name}'")).with_hint("linux-64 and linux-aarch64 are two of them")
+                Error::value(format!("there is no platform '{name}'"))
+                    .with_hint("linux-64 and linux-aarch64 are two of them")
             }),
-            None => Subdir::current().ok_or_else(|| Error::new("this machine's platform has no name in conda's world")),
+            None => Subdir::current()
+                .ok_or_else(|| Error::new("this machine's platform has no name in conda's world")),
         }
     }
 
@@ -152,10 +155,16 @@ impl Context {
     /// Takes the flags about channels over, as the strongest source.
     pub(crate) fn channels(&mut self, args: &ChannelArgs) -> Result<()> {
         if args.override_channels && args.channels.is_empty() {
-            return Err(Error::named("ArgumentError", "At least one -c / --channel flag must be supplied when using --override-channels."));
+            return Err(Error::named(
+                "ArgumentError",
+                "At least one -c / --channel flag must be supplied when using --override-channels.",
+            ));
         }
         if args.override_channels && !self.settings.flag("override_channels_enabled") {
-            return Err(Error::named("OperationNotAllowed", "overriding channels is switched off (override_channels_enabled)"));
+            return Err(Error::named(
+                "OperationNotAllowed",
+                "overriding channels is switched off (override_channels_enabled)",
+            ));
         }
         if args.override_channels {
             for layer in &mut self.settings.layers {

@@ -32,8 +32,13 @@ impl EnvFile {
     /// No such file, no YAML, an entry that makes no sense.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| {
-            let error = Error::named("EnvironmentFileNotFound", format!("'{}' file not found", path.display()));
-            if e.kind() == std::io::ErrorKind::NotFound { error } else { Error::new(format!("reading {}", path.display())).with_source(e) }
+            let error =
+                Error::named("EnvironmentFileNotFound", format!("'{}' file not found", path.display()));
+            if e.kind() == std::io::ErrorKind::NotFound {
+                error
+            } else {
+                Error::new(format!("reading {}", path.display())).with_source(e)
+            }
         })?;
         if path.extension().is_some_and(|e| e == "txt") {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -43,7 +48,8 @@ impl EnvFile {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let value: Value = serde_yaml::from_str(text).context(|| "reading an environment file: it is no YAML".to_owned())?;
+        let value: Value =
+            serde_yaml::from_str(text).context(|| "reading an environment file: it is no YAML".to_owned())?;
         let Value::Mapping(mapping) = value else {
             return Err(Error::named("SpecNotFound", "the environment file has no `key: value` lines"));
         };
@@ -55,14 +61,19 @@ impl EnvFile {
                 "channels" => file.channels = texts("channels", &value)?,
                 "dependencies" => file.packages(&value)?,
                 "variables" => {
-                    let Value::Mapping(all) = value else { return Err(Error::value("variables: names with values are expected")) };
+                    let Value::Mapping(all) = value else {
+                        return Err(Error::value("variables: names with values are expected"));
+                    };
                     for (name, value) in all {
                         file.variables.insert(text_of("variables", &name)?, text_of("variables", &value)?);
                     }
                 }
                 other => {
-                    return Err(Error::named("EnvironmentSectionNotValid", format!("The following section on the environment file is invalid: {other}"))
-                        .with_hint("name, prefix, channels, dependencies and variables are known"));
+                    return Err(Error::named(
+                        "EnvironmentSectionNotValid",
+                        format!("The following section on the environment file is invalid: {other}"),
+                    )
+                    .with_hint("name, prefix, channels, dependencies and variables are known"));
                 }
             }
         }
@@ -71,7 +82,11 @@ impl EnvFile {
 
     fn packages(&mut self, value: &Value) -> Result<()> {
         let Value::Sequence(all) = value else {
-            return if value.is_null() { Ok(()) } else { Err(Error::value("dependencies: a list is expected")) };
+            return if value.is_null() {
+                Ok(())
+            } else {
+                Err(Error::value("dependencies: a list is expected"))
+            };
         };
         for one in all {
             match one {
@@ -80,8 +95,11 @@ impl EnvFile {
                         match key.as_str() {
                             Some("pip") => self.pip.extend(texts("pip", value)?),
                             other => {
-                                return Err(Error::value(format!("dependencies: packages of '{}' cannot be installed", other.unwrap_or("?")))
-                                    .with_hint("conda's packages and those under `pip:` can"));
+                                return Err(Error::value(format!(
+                                    "dependencies: packages of '{}' cannot be installed",
+                                    other.unwrap_or("?")
+                                ))
+                                .with_hint("conda's packages and those under `pip:` can"));
                             }
                         }
                     }
@@ -97,8 +115,14 @@ impl EnvFile {
         let mut text = String::new();
         let quoted = |word: &str| serde_yaml::to_string(word).unwrap_or_default().trim_end().to_owned();
         text += &format!("name: {}\n", self.name.as_deref().map_or_else(|| "null".to_owned(), &quoted));
-        let list = |all: &[String], indent: &str| all.iter().map(|one| format!("{indent}- {}\n", quoted(one))).collect::<String>();
-        text += &format!("channels:\n{}dependencies:\n{}", list(&self.channels, "  "), list(&self.dependencies, "  "));
+        let list = |all: &[String], indent: &str| {
+            all.iter().map(|one| format!("{indent}- {}\n", quoted(one))).collect::<String>()
+        };
+        text += &format!(
+            "channels:\n{}dependencies:\n{}",
+            list(&self.channels, "  "),
+            list(&self.dependencies, "  ")
+        );
         if !self.pip.is_empty() {
             text += &format!("  - pip:\n{}", list(&self.pip, "      "));
         }

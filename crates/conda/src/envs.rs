@@ -13,7 +13,8 @@ const FORBIDDEN: [char; 4] = ['/', ' ', ':', '#'];
 impl Context {
     /// Directories of environments, in the order they are searched.
     pub(crate) fn envs_dirs(&self) -> Vec<PathBuf> {
-        let mut dirs: Vec<PathBuf> = self.settings.list("envs_dirs").iter().map(|d| self.absolute(Path::new(d))).collect();
+        let mut dirs: Vec<PathBuf> =
+            self.settings.list("envs_dirs").iter().map(|d| self.absolute(Path::new(d))).collect();
         let own = Some(self.root.join("envs"));
         let home = self.home.as_ref().map(|home| home.join(".conda/envs"));
         let fixed = if writable(&self.root) { [own, home] } else { [home, own] };
@@ -25,7 +26,8 @@ impl Context {
 
     /// Directories of packages; the first writable one is filled.
     pub(crate) fn pkgs_dirs(&self) -> Vec<PathBuf> {
-        let set: Vec<PathBuf> = self.settings.list("pkgs_dirs").iter().map(|d| self.absolute(Path::new(d))).collect();
+        let set: Vec<PathBuf> =
+            self.settings.list("pkgs_dirs").iter().map(|d| self.absolute(Path::new(d))).collect();
         if !set.is_empty() {
             return set;
         }
@@ -88,10 +90,13 @@ impl Context {
     pub(crate) fn no_such_name(&self, name: &str) -> Error {
         let error = Error::named(
             "EnvironmentNameNotFound",
-            format!("Could not find conda environment: {name}\nYou can list all discoverable environments with `conda info --envs`."),
+            format!(
+                "Could not find conda environment: {name}\nYou can list all discoverable environments with `conda info --envs`."
+            ),
         );
         let known: Vec<String> = self.environments().iter().filter_map(|p| self.name_of(p)).collect();
-        let near = known.iter().map(|k| (crate::condarc::keys::distance(name, k), k)).min().filter(|(d, _)| *d <= 2);
+        let near =
+            known.iter().map(|k| (crate::condarc::keys::distance(name, k), k)).min().filter(|(d, _)| *d <= 2);
         match near {
             Some((_, near)) => error.with_hint(format!("is {near} meant?")),
             None => error,
@@ -113,7 +118,9 @@ impl Context {
     pub(crate) fn environments(&self) -> Vec<PathBuf> {
         let mut all: std::collections::BTreeSet<PathBuf> = std::collections::BTreeSet::new();
         if let Some(text) = self.register().and_then(|file| std::fs::read_to_string(file).ok()) {
-            all.extend(text.lines().map(|line| PathBuf::from(line.trim())).filter(|prefix| is_environment(prefix)));
+            all.extend(
+                text.lines().map(|line| PathBuf::from(line.trim())).filter(|prefix| is_environment(prefix)),
+            );
         }
         for dir in self.envs_dirs() {
             let Ok(entries) = std::fs::read_dir(&dir) else { continue };
@@ -162,9 +169,14 @@ pub(crate) fn not_an_environment(prefix: &Path) -> Error {
     if prefix.is_dir() {
         return Error::named(
             "DirectoryNotACondaEnvironmentError",
-            format!("The target directory exists, but it is not a conda environment.\n  target directory: {}", prefix.display()),
+            format!(
+                "The target directory exists, but it is not a conda environment.\n  target directory: {}",
+                prefix.display()
+            ),
         )
-        .with_hint("it has no conda-meta/history; conda create -p makes an environment in an empty directory");
+        .with_hint(
+            "it has no conda-meta/history; conda create -p makes an environment in an empty directory",
+        );
     }
     Error::named("EnvironmentLocationNotFound", format!("Not a conda environment: {}", prefix.display()))
         .with_hint("conda info --envs lists those there are")
@@ -220,7 +232,8 @@ fn open_directories(path: &Path) {
     if !meta.is_dir() {
         return;
     }
-    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.permissions().mode() | 0o700));
+    let _ =
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.permissions().mode() | 0o700));
     let Ok(entries) = std::fs::read_dir(path) else { return };
     entries.flatten().for_each(|entry| open_directories(&entry.path()));
 }

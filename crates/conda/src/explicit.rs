@@ -44,7 +44,12 @@ pub(crate) fn parse(text: &str) -> Listed {
 ///
 /// # Errors
 /// A URL that is none, an archive that cannot be had or has another checksum.
-pub(crate) async fn records(context: &Context, cache: &Cache, words: &[String], progress: &Progress) -> Result<Vec<RepoDataRecord>> {
+pub(crate) async fn records(
+    context: &Context,
+    cache: &Cache,
+    words: &[String],
+    progress: &Progress,
+) -> Result<Vec<RepoDataRecord>> {
     let minimal = words.iter().map(|word| minimal(context, word)).collect::<Result<Vec<_>>>()?;
     let places = cache.ensure(context, &minimal, progress).await?;
     minimal.iter().zip(places).map(|(record, place)| complete(record, &place)).collect()
@@ -52,7 +57,10 @@ pub(crate) async fn records(context: &Context, cache: &Cache, words: &[String], 
 
 fn minimal(context: &Context, word: &str) -> Result<RepoDataRecord> {
     let (location, sum) = word.split_once('#').map_or((word, None), |(l, s)| (l, Some(s)));
-    let invalid = || Error::value(format!("'{word}' names no package")).with_hint("a package is NAME-VERSION-BUILD.conda or .tar.bz2");
+    let invalid = || {
+        Error::value(format!("'{word}' names no package"))
+            .with_hint("a package is NAME-VERSION-BUILD.conda or .tar.bz2")
+    };
     let url = if location.contains("://") {
         Url::parse(location).map_err(|e| invalid().with_source(e))?
     } else {
@@ -61,7 +69,9 @@ fn minimal(context: &Context, word: &str) -> Result<RepoDataRecord> {
     let file = url.path_segments().and_then(|mut s| s.next_back()).ok_or_else(invalid)?.to_owned();
     let stem = file.strip_suffix(".conda").or_else(|| file.strip_suffix(".tar.bz2")).ok_or_else(invalid)?;
     let mut parts = stem.rsplitn(3, '-');
-    let (Some(build), Some(version), Some(name)) = (parts.next(), parts.next(), parts.next()) else { return Err(invalid()) };
+    let (Some(build), Some(version), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(invalid());
+    };
     let name: PackageName = name.parse().map_err(|e| invalid().with_source(e))?;
     let version: VersionWithSource = version.parse().map_err(|e| invalid().with_source(e))?;
     let build = build.parse().map_err(|_| invalid())?;
@@ -69,8 +79,14 @@ fn minimal(context: &Context, word: &str) -> Result<RepoDataRecord> {
     package.subdir = url.path_segments().and_then(|s| s.rev().nth(1)).unwrap_or("noarch").to_owned();
     let sum = sum.map(|sum| sum.trim_start_matches("sha256:"));
     match sum.map(str::len) {
-        Some(32) => package.md5 = rattler_digest::parse_digest_from_hex::<rattler_digest::Md5>(sum.unwrap_or_default()),
-        Some(64) => package.sha256 = rattler_digest::parse_digest_from_hex::<rattler_digest::Sha256>(sum.unwrap_or_default()),
+        Some(32) => {
+            package.md5 =
+                rattler_digest::parse_digest_from_hex::<rattler_digest::Md5>(sum.unwrap_or_default())
+        }
+        Some(64) => {
+            package.sha256 =
+                rattler_digest::parse_digest_from_hex::<rattler_digest::Sha256>(sum.unwrap_or_default())
+        }
         _ => {}
     }
     let identifier: DistArchiveIdentifier = file.parse().map_err(|_| invalid())?;
@@ -84,7 +100,9 @@ fn complete(record: &RepoDataRecord, place: &Path) -> Result<RepoDataRecord> {
         .context(what)
         .and_then(|bytes| serde_json::from_slice(&bytes).context(what))?;
     let subdir = index.subdir.clone().unwrap_or_else(|| record.package_record.subdir.clone());
-    let mut package = PackageRecord::from_index_json(index, None, known.package_record.sha256, known.package_record.md5).context(what)?;
+    let mut package =
+        PackageRecord::from_index_json(index, None, known.package_record.sha256, known.package_record.md5)
+            .context(what)?;
     package.subdir = subdir;
     Ok(RepoDataRecord { package_record: package, ..record.clone() })
 }
@@ -95,7 +113,10 @@ mod tests {
 
     #[test]
     fn lists_are_told_apart() {
-        let Listed::Explicit(urls) = parse("# platform: linux-64\n@EXPLICIT\nhttps://x/a-1-0.conda#00\n") else { panic!("explicit") };
+        let Listed::Explicit(urls) = parse("# platform: linux-64\n@EXPLICIT\nhttps://x/a-1-0.conda#00\n")
+        else {
+            panic!("explicit")
+        };
         assert_eq!(urls, ["https://x/a-1-0.conda#00"]);
         let Listed::Specs(specs) = parse("python=3.9\n# no\n\nnumpy >=1 # yes\n") else { panic!("specs") };
         assert_eq!(specs, ["python=3.9", "numpy >=1"]);

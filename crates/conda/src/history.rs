@@ -57,7 +57,8 @@ fn read_comment(revision: &mut Revision, comment: &str) {
         return;
     }
     let Some((action, specs)) = comment.split_once("specs:") else { return };
-    let specs: Vec<String> = read_list(specs.trim()).into_iter().filter(|s| !s.is_empty() && !s.ends_with('@')).collect();
+    let specs: Vec<String> =
+        read_list(specs.trim()).into_iter().filter(|s| !s.is_empty() && !s.ends_with('@')).collect();
     match action.trim() {
         "update" | "install" | "create" => revision.update_specs = specs,
         "remove" | "uninstall" => revision.remove_specs = specs,
@@ -137,9 +138,11 @@ pub(crate) fn render(revision: &Revision) -> String {
     text += &format!("# conda version: {CONDA_VERSION}\n");
     revision.unlinked.difference(&revision.linked).for_each(|gone| text += &format!("-{gone}\n"));
     revision.linked.difference(&revision.unlinked).for_each(|new| text += &format!("+{new}\n"));
-    for (action, specs) in
-        [("remove", &revision.remove_specs), ("update", &revision.update_specs), ("neutered", &revision.neutered_specs)]
-    {
+    for (action, specs) in [
+        ("remove", &revision.remove_specs),
+        ("update", &revision.update_specs),
+        ("neutered", &revision.neutered_specs),
+    ] {
         if !specs.is_empty() {
             text += &format!("# {action} specs: {}\n", write_list(specs));
         }
@@ -181,6 +184,9 @@ mod tests {
 
     #[test]
     fn the_old_format_keeps_ranges_together() {
-        assert_eq!(read_list("python>=3.5.1,jupyter >=1.0.0,<2.0,m"), ["python>=3.5.1", "jupyter >=1.0.0,<2.0", "m"]);
+        assert_eq!(
+            read_list("python>=3.5.1,jupyter >=1.0.0,<2.0,m"),
+            ["python>=3.5.1", "jupyter >=1.0.0,<2.0", "m"]
+        );
     }
 }

@@ -1,18 +1,64 @@
-//! One command at a time changes an environment.
+//! One command at a time changes an environment: the lease, which guards the
+//! real conda's commands as well.
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use run_docker_lease::{Guard, INHERIT_VARIABLE, Options, Releaser};
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// What is to be given back when the process ends from elsewhere.
+static HELD: Mutex<Vec<Releaser>> = Mutex::new(Vec::new());
 
 /// Held while an environment is changed.
-pub(crate) struct Lock;
+pub(crate) struct Lock {
+    _guard: Guard,
+}
 
-/// Waits until the environment is nobody else's to change.
+/// Waits, and says for whom, until the environment is nobody else's to change.
 ///
 /// # Errors
 /// It stays somebody else's for longer than `timeout` seconds.
-#[expect(clippy::unnecessary_wraps, reason = "the seam of the lease")]
-pub(crate) fn take(_context: &Context, _prefix: &Path, _timeout: Option<u64>) -> Result<Lock> {
-    Ok(Lock)
+pub(crate) fn take(context: &Context, prefix: &Path, timeout: Option<u64>) -> Result<Lock> {
+    let options = Options {
+        timeout: timeout.map(Duration::from_secs),
+        purpose: context.words.join(" "),
+        inherited: context.var(INHERIT_VARIABLE),
+        ..Options::default()
+    };
+    let mut told = false;
+    let guard = run_docker_lease::acquire(prefix, &options, &mut |waiting| {
+        if !std::mem::replace(&mut told, true) {
+            let who =
+                waiting.holder.as_ref().map_or_else(|| "another command".to_owned(), ToString::to_string);
+            eprintln!(
+                "waiting for {who}, which changes {} (--lock-timeout SECONDS bounds the wait)",
+                prefix.display()
+            );
+        }
+    });
+    let guard = guard.map_err(|e| {
+        let hint = e.to_string();
+        Error::named("LockError", format!("the environment {} cannot be locked", prefix.display()))
+            .with_source(e)
+            .with_hint(if hint.contains("hint") {
+                "--lock-timeout SECONDS waits longer"
+            } else {
+                "another command changes it; --lock-timeout SECONDS waits longer"
+            })
+    })?;
+    if let Ok(mut held) = HELD.lock() {
+        held.push(guard.releaser());
+    }
+    Ok(Lock { _guard: guard })
+}
+
+/// Gives back what is held, before the process ends in the midst of a command.
+pub(crate) fn release_all() {
+    if let Ok(held) = HELD.lock() {
+        held.iter().for_each(Releaser::release);
+    }
 }

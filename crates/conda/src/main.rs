@@ -32,7 +32,9 @@ use std::sync::atomic::Ordering;
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
-use crate::commands::{clean, config, create, env, export, info, init, install, list, other, remove, run, search, shell};
+use crate::commands::{
+    clean, config, create, env, export, info, init, install, list, other, remove, run, search, shell,
+};
 use crate::context::Context;
 use crate::error::{Context as _, Error, Result};
 
@@ -71,7 +73,8 @@ fn dispatch(context: &mut Context, cli: Cli) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(command) = cli.command else {
-        return Err(Error::named("ArgumentError", "a command is missing").with_hint("conda --help lists the commands"));
+        return Err(Error::named("ArgumentError", "a command is missing")
+            .with_hint("conda --help lists the commands"));
     };
     match command {
         Command::List(args) => list::run(context, &args)?,
@@ -81,7 +84,9 @@ fn dispatch(context: &mut Context, cli: Cli) -> Result<ExitCode> {
         Command::Init(args) => init::run(context, &args)?,
         Command::Run(args) => run::run(context, &args)?,
         Command::Export(args) => export::run(context, &args)?,
-        Command::Compare(args) => return Ok(if other::compare(context, &args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Compare(args) => {
+            return Ok(if other::compare(context, &args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Activate(_) => return Err(shell::without_hook("activate")),
         Command::Deactivate(_) => return Err(shell::without_hook("deactivate")),
         slow => with_network(context, slow)?,
@@ -92,7 +97,10 @@ fn dispatch(context: &mut Context, cli: Cli) -> Result<ExitCode> {
 /// Commands that may fetch: they run on an executor, and end well when they
 /// are interrupted.
 fn with_network(context: &mut Context, command: Command) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context(|| "starting the executor".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context(|| "starting the executor".to_owned())?;
     let interrupted = std::sync::Arc::clone(&context.interrupted);
     let done = runtime.block_on(async {
         tokio::spawn(interruptions(interrupted));
@@ -124,6 +132,7 @@ async fn interruptions(interrupted: std::sync::Arc<std::sync::atomic::AtomicBool
     tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hup.recv() => {} }
     interrupted.store(true, Ordering::SeqCst);
     if !transaction::is_under_way() {
+        lock::release_all();
         eprintln!("\nCondaError: KeyboardInterrupt\n");
         std::process::exit(130);
     }

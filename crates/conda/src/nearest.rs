@@ -3,7 +3,10 @@
 
 /// Word, and the nearest thing that works.
 const ADVICE: &[(&str, &str)] = &[
-    ("--revision", "revisions are listed by conda list --revisions; conda install NAME=VERSION goes back for one package"),
+    (
+        "--revision",
+        "revisions are listed by conda list --revisions; conda install NAME=VERSION goes back for one package",
+    ),
     ("--use-local", "-c file:///path/to/conda-bld names a local channel"),
     ("--repodata-fn", "the whole index is always used: leave the flag out"),
     ("--experimental", "what it switches on is always on: leave the flag out"),

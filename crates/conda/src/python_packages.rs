@@ -38,7 +38,10 @@ pub(crate) fn read(prefix: &Path, owned: &BTreeSet<&Path>) -> Vec<PipPackage> {
     let Ok(versions) = std::fs::read_dir(prefix.join("lib")) else { return Vec::new() };
     let sites = versions
         .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python") && entry.file_type().is_ok_and(|t| t.is_dir()))
+        .filter(|entry| {
+            entry.file_name().to_string_lossy().starts_with("python")
+                && entry.file_type().is_ok_and(|t| t.is_dir())
+        })
         .map(|entry| entry.path().join("site-packages"));
     let mut found: Vec<PipPackage> = sites.flat_map(|site| read_site(prefix, &site, owned)).collect();
     found.sort_by_key(PipPackage::normalized);

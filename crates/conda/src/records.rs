@@ -49,9 +49,12 @@ pub(crate) fn read(prefix: &Path) -> Result<Vec<Installed>> {
 fn read_one(file: PathBuf) -> Result<Installed> {
     let record = PrefixRecord::from_path(&file).map_err(|e| {
         let broken = file.display();
-        Error::named("CorruptedEnvironmentError", format!("The target environment has been corrupted: the record {broken} cannot be read"))
-            .with_source(e)
-            .with_hint(format!("move it away (mv {broken} /tmp) and install the package again"))
+        Error::named(
+            "CorruptedEnvironmentError",
+            format!("The target environment has been corrupted: the record {broken} cannot be read"),
+        )
+        .with_source(e)
+        .with_hint(format!("move it away (mv {broken} /tmp) and install the package again"))
     })?;
     Ok(Installed { file, record })
 }
@@ -65,7 +68,10 @@ pub(crate) fn files(prefix: &Path) -> Result<Vec<PathBuf>> {
         Err(e) => return Err(e).context(|| format!("reading {}", meta.display())),
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "json") && file.file_stem().is_some_and(|s| s.to_string_lossy().matches('-').count() >= 2));
+    files.retain(|file| {
+        file.extension().is_some_and(|e| e == "json")
+            && file.file_stem().is_some_and(|s| s.to_string_lossy().matches('-').count() >= 2)
+    });
     files.sort();
     Ok(files)
 }
@@ -86,15 +92,20 @@ pub(crate) fn channel_url(record: &RepoDataRecord) -> String {
 /// without platform, `requested_spec` missing where nothing was asked.
 pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<String> {
     let value = serde_json::to_value(record).context(|| "writing a package's record".to_owned())?;
-    let Value::Object(mut map) = value else { return Err(Error::new("writing a package's record: it is no object")) };
+    let Value::Object(mut map) = value else {
+        return Err(Error::new("writing a package's record: it is no object"));
+    };
     map.insert("channel".into(), channel_url(&record.repodata_record).into());
     map.insert("requested_spec".into(), requested.unwrap_or("None").into());
     map.insert("requested_specs".into(), requested.map_or_else(|| json!([]), |spec| json!([spec])));
     for empty in ["constrains", "depends"] {
         map.entry(empty).or_insert_with(|| json!([]));
     }
-    map.entry("features").or_insert_with(|| "".into());
-    map.entry("track_features").or_insert_with(|| "".into());
+    let noarch = &record.repodata_record.package_record.noarch;
+    if noarch.is_python() || noarch.is_generic() {
+        let kind = if noarch.is_python() { "noarch_python" } else { "noarch_generic" };
+        map.insert("package_type".into(), kind.into());
+    }
     let sorted: BTreeMap<String, Value> = map.into_iter().collect();
     serde_json::to_string_pretty(&sorted).context(|| "writing a package's record".to_owned())
 }
@@ -107,9 +118,11 @@ pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<S
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let partial = path.with_extension("partial");
     let what = || format!("writing {}", path.display());
-    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).context(what).inspect_err(|_| {
-        let _ = std::fs::remove_file(&partial);
-    })
+    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).context(what).inspect_err(
+        |_| {
+            let _ = std::fs::remove_file(&partial);
+        },
+    )
 }
 
 /// The short name of a record's channel, for people: `conda-forge`, `file:///c`.
@@ -119,7 +132,11 @@ pub(crate) fn channel_name(record: &RepoDataRecord, alias: &str) -> String {
     let alias = alias.trim_end_matches('/');
     match base.strip_prefix(alias).map(|name| name.trim_matches('/')) {
         Some(name) if !name.is_empty() => name.to_owned(),
-        _ => base.rsplit_once("://").filter(|(s, _)| *s != "file").and_then(|(_, p)| p.split_once('/')).map_or_else(|| base.to_owned(), |(_, path)| path.to_owned()),
+        _ => base
+            .rsplit_once("://")
+            .filter(|(s, _)| *s != "file")
+            .and_then(|(_, p)| p.split_once('/'))
+            .map_or_else(|| base.to_owned(), |(_, path)| path.to_owned()),
     }
 }
 

@@ -41,7 +41,8 @@ impl Index {
             (false, false) => CacheAction::CacheOrFetch,
             _ => CacheAction::ForceCacheOnly,
         };
-        let source = SourceConfig { cache_action, missing_shards_are_empty: offline, ..SourceConfig::default() };
+        let source =
+            SourceConfig { cache_action, missing_shards_are_empty: offline, ..SourceConfig::default() };
         let mut builder = Gateway::builder()
             .with_channel_config(ChannelConfig { default: source, ..ChannelConfig::default() })
             .with_max_concurrent_requests(16_usize);
@@ -92,29 +93,44 @@ impl Index {
             _ => None,
         };
         let (name, message, hint) = match (&error, &channel) {
-            (GatewayError::SubdirNotFoundError(inner), Some(channel)) if inner.channel.base_url.url().scheme() == "file" => (
-                "UnavailableInvalidChannel",
-                format!("The channel {channel} has no '{}' directory with a repodata.json", inner.subdir),
-                "a channel is a directory with noarch/repodata.json and linux-64/repodata.json (conda index makes them)",
-            ),
+            (GatewayError::SubdirNotFoundError(inner), Some(channel))
+                if inner.channel.base_url.url().scheme() == "file" =>
+            {
+                (
+                    "UnavailableInvalidChannel",
+                    format!("The channel {channel} has no '{}' directory with a repodata.json", inner.subdir),
+                    "a channel is a directory with noarch/repodata.json and linux-64/repodata.json (conda index makes them)",
+                )
+            }
             (GatewayError::SubdirNotFoundError(inner), Some(channel)) => (
                 "UnavailableInvalidChannel",
-                format!("The channel {channel} is not accessible or is invalid: it has no '{}'", inner.subdir),
+                format!(
+                    "The channel {channel} is not accessible or is invalid: it has no '{}'",
+                    inner.subdir
+                ),
                 "conda config --show channels lists the channels; channel_alias is the server of those that are only named",
             ),
             (GatewayError::CacheError(_) | GatewayError::ShardedIndexNotCached(_), _) => (
                 "CondaHTTPError",
-                "the index of a channel is not in the cache, and the network may not be used (offline)".to_owned(),
+                "the index of a channel is not in the cache, and the network may not be used (offline)"
+                    .to_owned(),
                 "run the command once without --offline",
             ),
-            _ if error.to_string().to_lowercase().contains("cache") && !error.to_string().contains("http") => (
-                "CondaHTTPError",
-                "the index of a channel cannot be taken from the cache".to_owned(),
-                "run the command once without --offline; conda clean --index-cache empties the cache",
-            ),
+            _ if error.to_string().to_lowercase().contains("cache")
+                && !error.to_string().contains("http") =>
+            {
+                (
+                    "CondaHTTPError",
+                    "the index of a channel cannot be taken from the cache".to_owned(),
+                    "run the command once without --offline; conda clean --index-cache empties the cache",
+                )
+            }
             _ => (
                 "CondaHTTPError",
-                format!("the channels cannot be read: {}", self.channels.iter().map(channels::display).collect::<Vec<_>>().join(", ")),
+                format!(
+                    "the channels cannot be read: {}",
+                    self.channels.iter().map(channels::display).collect::<Vec<_>>().join(", ")
+                ),
                 "is the server reachable? channel_alias in .condarc names a mirror, proxy_servers a proxy; \
                  --offline uses what is in the cache",
             ),

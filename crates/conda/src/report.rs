@@ -116,7 +116,8 @@ impl Progress {
     /// Progress of this command, on standard error where that is a terminal.
     pub(crate) fn new(context: &Context) -> Self {
         let terminal = context.terminal && !context.quiet;
-        Self { bar: ProgressBar::with_draw_target(None, target(false)), quiet: context.quiet, terminal }.with_target(terminal)
+        Self { bar: ProgressBar::with_draw_target(None, target(false)), quiet: context.quiet, terminal }
+            .with_target(terminal)
     }
 
     fn with_target(self, terminal: bool) -> Self {
@@ -128,7 +129,10 @@ impl Progress {
     pub(crate) fn step(&self, name: &str) -> Step {
         let spinner = ProgressBar::with_draw_target(None, target(self.terminal));
         spinner.set_message(format!("{name}: "));
-        spinner.set_style(ProgressStyle::with_template("{msg}{spinner}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        spinner.set_style(
+            ProgressStyle::with_template("{msg}{spinner}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         if self.terminal {
             spinner.enable_steady_tick(Duration::from_millis(100));
         }
@@ -138,7 +142,9 @@ impl Progress {
     /// Downloads of so many bytes begin.
     pub(crate) fn start(&self, bytes: u64) {
         let template = "{msg} {bytes:>10} / {total_bytes} [{bar:30}] {bytes_per_sec} {eta}";
-        self.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         self.bar.set_length(bytes);
         self.bar.set_message("Downloading and extracting packages");
         if !self.quiet {

@@ -73,7 +73,9 @@ pub(crate) fn attempts(request: &Request) -> Vec<Attempt> {
         .history
         .iter()
         .filter(|(name, _)| installed.contains(name.as_str()) && !asked.contains(name.as_str()))
-        .filter_map(|(name, spec)| if request.mode == Mode::UpdateAll { Spec::parse(name) } else { Spec::parse(spec) }.ok())
+        .filter_map(|(name, spec)| {
+            if request.mode == Mode::UpdateAll { Spec::parse(name) } else { Spec::parse(spec) }.ok()
+        })
         .collect();
     let names = |all: &mut dyn Iterator<Item = &str>| -> Vec<MatchSpec> {
         all.filter_map(|name| Some(Spec::parse(name).ok()?.parsed)).collect()
@@ -82,7 +84,12 @@ pub(crate) fn attempts(request: &Request) -> Vec<Attempt> {
     let kept = if request.prune {
         Vec::new()
     } else {
-        names(&mut installed.iter().copied().filter(|name| !asked.contains(name) && !request.history.contains_key(*name)))
+        names(
+            &mut installed
+                .iter()
+                .copied()
+                .filter(|name| !asked.contains(name) && !request.history.contains_key(*name)),
+        )
     };
     let preferred: BTreeSet<String> = match request.mode {
         Mode::UpdateAll => BTreeSet::new(),
@@ -136,7 +143,12 @@ pub(crate) fn solve(
     let mut first_failure = None;
     for (number, attempt) in tries.iter().enumerate() {
         match one(request, attempt, available, machine, priority) {
-            Ok(records) => return Ok(Solution { records: PackageRecord::sort_topologically(records), neutered: attempt.neutered.clone() }),
+            Ok(records) => {
+                return Ok(Solution {
+                    records: PackageRecord::sort_topologically(records),
+                    neutered: attempt.neutered.clone(),
+                });
+            }
             // The last try is the one without anything that could be given up.
             Err(failure) if number + 1 == tries.len() => return Err(failure),
             Err(failure) => {
@@ -157,8 +169,12 @@ fn one(
     let refused = |record: &RepoDataRecord| request.disallowed.iter().any(|spec| spec.parsed.matches(record));
     let buckets: Vec<Vec<&RepoDataRecord>> =
         available.iter().map(|bucket| bucket.iter().filter(|record| !refused(record)).collect()).collect();
-    let preferred =
-        request.installed.iter().filter(|one| attempt.preferred.contains(one.name())).map(Installed::repodata).collect();
+    let preferred = request
+        .installed
+        .iter()
+        .filter(|one| attempt.preferred.contains(one.name()))
+        .map(Installed::repodata)
+        .collect();
     let task = SolverTask {
         locked_packages: preferred,
         virtual_packages: machine.to_vec(),
@@ -175,9 +191,18 @@ fn unsatisfiable(error: SolveError, attempt: &Attempt) -> Error {
         SolveError::Unsolvable(reasons) => {
             let text = reasons.join("\n");
             let wishes: Vec<String> = attempt.constraints.iter().map(|pin| format!("  - {pin}")).collect();
-            let pins = if wishes.is_empty() { String::new() } else { format!("\n\nThese must hold as well:\n{}", wishes.join("\n")) };
-            Error::named("UnsatisfiableError", format!("The wishes contradict each other:\n\n{}{pins}", text.trim_end()))
-                .with_hint("ask for less: leave a version out, or make a new environment (conda create -n NAME …)")
+            let pins = if wishes.is_empty() {
+                String::new()
+            } else {
+                format!("\n\nThese must hold as well:\n{}", wishes.join("\n"))
+            };
+            Error::named(
+                "UnsatisfiableError",
+                format!("The wishes contradict each other:\n\n{}{pins}", text.trim_end()),
+            )
+            .with_hint(
+                "ask for less: leave a version out, or make a new environment (conda create -n NAME …)",
+            )
         }
         other => Error::named("SolverError", "the solver gave up").with_source(other),
     }
@@ -188,7 +213,9 @@ fn missing(request: &Request, available: &[RepoData], urls: &[String]) -> Result
     let mut absent = Vec::new();
     let mut hints = Vec::new();
     for spec in &request.asked {
-        let mut named = repodata::records(available).filter(|r| r.package_record.name.as_normalized() == spec.name()).peekable();
+        let mut named = repodata::records(available)
+            .filter(|r| r.package_record.name.as_normalized() == spec.name())
+            .peekable();
         let here = request.installed.iter().any(|one| spec.parsed.matches(one.repodata()));
         if here {
             continue;
@@ -200,7 +227,8 @@ fn missing(request: &Request, available: &[RepoData], urls: &[String]) -> Result
         let all: Vec<_> = named.collect();
         if !all.iter().any(|record| spec.parsed.matches(record.as_ref())) {
             absent.push(format!("  - {}", spec.text));
-            let versions: BTreeSet<_> = all.iter().map(|r| r.package_record.version.version().clone()).collect();
+            let versions: BTreeSet<_> =
+                all.iter().map(|r| r.package_record.version.version().clone()).collect();
             let newest: Vec<String> = versions.iter().rev().take(8).map(ToString::to_string).collect();
             hints.push(format!("{} is there in these versions: {}", spec.name(), newest.join(", ")));
         }

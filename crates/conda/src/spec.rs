@@ -21,7 +21,9 @@ impl Spec {
         let word = word.trim().trim_matches(['"', '\'']);
         let invalid = || Error::named("InvalidMatchSpec", format!("Invalid spec '{word}'"));
         let parsed = MatchSpec::from_str(word, ParseMatchSpecOptions::lenient()).map_err(|e| {
-            invalid().with_source(e).with_hint("a spec is a name with a version: python=3.9, 'numpy>=1.20,<2'")
+            invalid()
+                .with_source(e)
+                .with_hint("a spec is a name with a version: python=3.9, 'numpy>=1.20,<2'")
         })?;
         if parsed.name.as_exact().is_none() {
             return Err(invalid().with_hint("which package? a spec begins with its name"));
@@ -56,7 +58,9 @@ pub(crate) fn canonical(word: &str) -> String {
     let mut words = wish.split_whitespace();
     let (version, build) = match (words.next(), words.next()) {
         // `numpy 1.2 py39_0` and `numpy=1.2=py39_0`
-        (Some(version), Some(build)) if !wish.contains(',') && !wish.contains('=') => (version.to_owned(), Some(build.to_owned())),
+        (Some(version), Some(build)) if !wish.contains(',') && !wish.contains('=') => {
+            (version.to_owned(), Some(build.to_owned()))
+        }
         _ => split_build(&wish.split_whitespace().collect::<String>()),
     };
     let spaced = !wish.starts_with(['=', '<', '>', '!', '~']);
@@ -80,7 +84,9 @@ fn wished(version: &str, build: Option<&str>, spaced: bool) -> String {
     let fuzzy = bare.strip_suffix(".*").or_else(|| bare.strip_suffix('*'));
     let text = match fuzzy {
         Some(start) if plain(start) => format!("={start}"),
-        _ if !plain(bare) && !version.starts_with("!=") && !version.starts_with("~=") || bare.contains([',', '|']) => {
+        _ if !plain(bare) && !version.starts_with("!=") && !version.starts_with("~=")
+            || bare.contains([',', '|']) =>
+        {
             return match build {
                 Some(build) => format!("[version='{version}',build={build}]"),
                 None => format!("[version='{version}']"),
@@ -134,7 +140,9 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read_back() {
-        for text in ["python=3.9", "numpy[version='>=1.20,<2']", "numpy==1.2[build=py39*]", "x==1=h_0", "python"] {
+        for text in
+            ["python=3.9", "numpy[version='>=1.20,<2']", "numpy==1.2[build=py39*]", "x==1=h_0", "python"]
+        {
             let spec = Spec::parse(text).unwrap();
             assert_eq!(spec.text, text);
         }

@@ -57,9 +57,11 @@ pub(crate) fn virtual_packages(
     let mut found = Vec::new();
     let mut add = |name: &str, over: &str, version: Option<String>, build: &str| {
         let version = variable(&format!("CONDA_OVERRIDE_{over}")).or(version).filter(|v| !v.is_empty());
-        let parsed = version.and_then(|v| Some((PackageName::from_str(name).ok()?, Version::from_str(&v).ok()?)));
+        let parsed =
+            version.and_then(|v| Some((PackageName::from_str(name).ok()?, Version::from_str(&v).ok()?)));
         if let Some((name, version)) = parsed {
-            let build_string = build.parse().unwrap_or_else(|_| "0".parse().unwrap_or_else(|_| unreachable!()));
+            let build_string =
+                build.parse().unwrap_or_else(|_| "0".parse().unwrap_or_else(|_| unreachable!()));
             found.push(GenericVirtualPackage { name, version, build_string });
         }
     };
@@ -97,14 +99,20 @@ fn glibc(path: &Path) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
     let mark = b"release version ";
     let start = bytes.windows(mark.len()).position(|window| window == mark)? + mark.len();
-    let version: String = bytes[start..].iter().take(16).map(|b| char::from(*b)).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let version: String = bytes[start..]
+        .iter()
+        .take(16)
+        .map(|b| char::from(*b))
+        .take_while(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
     Some(version.trim_matches('.').to_owned()).filter(|v| !v.is_empty())
 }
 
 /// `NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat …`
 fn cuda(driver: &str) -> Option<String> {
     let line = driver.lines().find(|line| line.starts_with("NVRM version"))?;
-    let version = line.split_whitespace().find(|w| w.contains('.') && w.starts_with(|c: char| c.is_ascii_digit()))?;
+    let version =
+        line.split_whitespace().find(|w| w.contains('.') && w.starts_with(|c: char| c.is_ascii_digit()))?;
     let major: u32 = version.split('.').next()?.parse().ok()?;
     DRIVERS.iter().find(|(least, _)| *least <= major).map(|(_, cuda)| (*cuda).to_owned())
 }
@@ -147,7 +155,8 @@ mod tests {
             _ => None,
         };
         let all = virtual_packages(Subdir::Linux64, &variable);
-        let version = |name: &str| all.iter().find(|p| p.name.as_normalized() == name).map(|p| p.version.to_string());
+        let version =
+            |name: &str| all.iter().find(|p| p.name.as_normalized() == name).map(|p| p.version.to_string());
         assert_eq!(version("__cuda").as_deref(), Some("12.4"));
         assert_eq!(version("__glibc"), None);
         assert_eq!(version("__unix").as_deref(), Some("0"));

@@ -65,23 +65,12 @@ pub(crate) fn roundtrip(program: Option<PathBuf>) -> bool {
 /// Both, each with a place of its own whose path has the same length: paths are
 /// written into programs.
 fn sides(dir: &Path, program: Option<PathBuf>, server: &Server) -> (Side, Side) {
-    let program = program.unwrap_or_else(embedded);
+    let program = program.unwrap_or_else(crate::embedded::program);
     let oracle = Oracle::get();
     let real = Side::new("real", &oracle.program(), oracle.root_prefix(), &dir.join("real"), &server.url());
     let base = dir.join("ours/base");
     let ours = Side::new("ours", &program, &base, &dir.join("ours"), &server.url());
     (real, ours)
-}
-
-/// The embedded conda, built as images get it.
-fn embedded() -> PathBuf {
-    assert!(
-        crate::cargo(&["build", "--quiet", "--package", "run-docker-conda", "--profile", "conda"]),
-        "the embedded conda does not build"
-    );
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), Into::into);
-    target.join("conda/conda")
 }
 
 /// Types one line to both and returns every difference.

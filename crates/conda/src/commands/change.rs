@@ -63,8 +63,11 @@ impl Wish {
         let mut all: Vec<String> = words.to_vec();
         for file in files {
             if file.ends_with(".yml") || file.ends_with(".yaml") {
-                return Err(Error::named("CondaValueError", format!("the file {file} describes an environment"))
-                    .with_hint(format!("conda env create --file {file}, or conda env update --file {file}")));
+                return Err(Error::named(
+                    "CondaValueError",
+                    format!("the file {file} describes an environment"),
+                )
+                .with_hint(format!("conda env create --file {file}, or conda env update --file {file}")));
             }
             let path = context.absolute(Path::new(file));
             let text = std::fs::read_to_string(&path).context(|| format!("reading {}", path.display()))?;
@@ -73,7 +76,8 @@ impl Wish {
                 explicit::Listed::Explicit(urls) => self.archives.extend(urls),
             }
         }
-        let (archives, specs): (Vec<String>, Vec<String>) = all.into_iter().partition(|word| explicit::is_archive(word));
+        let (archives, specs): (Vec<String>, Vec<String>) =
+            all.into_iter().partition(|word| explicit::is_archive(word));
         self.archives.extend(archives);
         for word in specs {
             self.specs.push(Spec::parse(&word)?);
@@ -93,7 +97,11 @@ impl Wish {
 pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
     let progress = Progress::new(context);
     let cache = Cache::open(context);
-    let _lock = if context.dry_run { None } else { Some(lock::take(context, &wish.prefix, wish.solve.lock_timeout)?) };
+    let _lock = if context.dry_run {
+        None
+    } else {
+        Some(lock::take(context, &wish.prefix, wish.solve.lock_timeout)?)
+    };
     if !context.dry_run {
         transaction::prepare(context, &wish.prefix)?;
     }
@@ -102,12 +110,24 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
         solved(context, &wish, installed, &progress).await?
     } else {
         let mut named = explicit::records(context, &cache, &wish.archives, &progress).await?;
-        let names: BTreeSet<String> = named.iter().map(|r| r.package_record.name.as_normalized().to_owned()).collect();
-        named.extend(installed.iter().filter(|one| !names.contains(one.name())).map(|one| one.repodata().clone()));
+        let names: BTreeSet<String> =
+            named.iter().map(|r| r.package_record.name.as_normalized().to_owned()).collect();
+        named.extend(
+            installed.iter().filter(|one| !names.contains(one.name())).map(|one| one.repodata().clone()),
+        );
         let wanted = rattler_conda_types::PackageRecord::sort_topologically(named);
-        let mut plan = Plan::between(&wish.prefix, installed, &wanted, &if wish.again { names } else { BTreeSet::new() });
+        let mut plan = Plan::between(
+            &wish.prefix,
+            installed,
+            &wanted,
+            &if wish.again { names } else { BTreeSet::new() },
+        );
         plan.update_specs = plan.link.iter().map(exactly).collect();
-        plan.requested = plan.link.iter().map(|r| (r.package_record.name.as_normalized().to_owned(), exactly(r))).collect();
+        plan.requested = plan
+            .link
+            .iter()
+            .map(|r| (r.package_record.name.as_normalized().to_owned(), exactly(r)))
+            .collect();
         plan
     };
     plan.create = wish.create;
@@ -118,16 +138,34 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
 /// The spec that only this package fulfils, as conda notes it.
 fn exactly(record: &RepoDataRecord) -> String {
     let package = &record.package_record;
-    format!("{}::{}=={}={}", records::channel_url(record).rsplit_once('/').map_or("", |(c, _)| c), package.name.as_normalized(), package.version, package.build)
+    format!(
+        "{}::{}=={}={}",
+        records::channel_url(record).rsplit_once('/').map_or("", |(c, _)| c),
+        package.name.as_normalized(),
+        package.version,
+        package.build
+    )
 }
 
-async fn solved(context: &Context, wish: &Wish, installed: Vec<records::Installed>, progress: &Progress) -> Result<Plan> {
+async fn solved(
+    context: &Context,
+    wish: &Wish,
+    installed: Vec<records::Installed>,
+    progress: &Progress,
+) -> Result<Plan> {
     let revisions = history::read(&wish.prefix)?;
     let earlier = history::requested(&revisions);
-    let named: Vec<String> = wish.specs.iter().filter_map(|s| s.parsed.channel.as_ref().map(|c| c.base_url.as_str().to_owned())).collect();
+    let named: Vec<String> = wish
+        .specs
+        .iter()
+        .filter_map(|s| s.parsed.channel.as_ref().map(|c| c.base_url.as_str().to_owned()))
+        .collect();
     let index = Index::open(context, &named)?;
     if context.channels_left_out() {
-        report::warning(context, "the channel `defaults` is left out: its use is subject to Anaconda's terms (default_channels in .condarc names a server you may use)");
+        report::warning(
+            context,
+            "the channel `defaults` is left out: its use is subject to Anaconda's terms (default_channels in .condarc names a server you may use)",
+        );
     }
     say_channels(context, &index);
     let pins = if wish.solve.no_pin { Vec::new() } else { pins(context, &wish.prefix)? };
@@ -138,11 +176,20 @@ async fn solved(context: &Context, wish: &Wish, installed: Vec<records::Installe
         pins,
         mode: wish.mode,
         prune: wish.prune,
-        disallowed: context.settings.list("disallowed_packages").iter().map(|s| Spec::parse(s)).collect::<Result<_>>()?,
+        disallowed: context
+            .settings
+            .list("disallowed_packages")
+            .iter()
+            .map(|s| Spec::parse(s))
+            .collect::<Result<_>>()?,
     };
     let step = progress.step("Collecting package metadata (repodata.json)");
     let names = request.asked.iter().map(|s| s.parsed.clone()).chain(
-        installed.iter().map(records::Installed::name).chain(earlier.keys().map(String::as_str)).filter_map(|n| Some(Spec::parse(n).ok()?.parsed)),
+        installed
+            .iter()
+            .map(records::Installed::name)
+            .chain(earlier.keys().map(String::as_str))
+            .filter_map(|n| Some(Spec::parse(n).ok()?.parsed)),
     );
     let available = match index.query(names.collect(), true).await {
         Ok(available) => available,
@@ -164,12 +211,14 @@ async fn solved(context: &Context, wish: &Wish, installed: Vec<records::Installe
     };
     step.done();
     context.alive()?;
-    let asked: BTreeMap<String, String> = wish.specs.iter().map(|s| (s.name().to_owned(), s.text.clone())).collect();
+    let asked: BTreeMap<String, String> =
+        wish.specs.iter().map(|s| (s.name().to_owned(), s.text.clone())).collect();
     let wanted = restricted(wish, &asked, &installed, solution.records);
     let again = if wish.again { asked.keys().cloned().collect() } else { BTreeSet::new() };
     let mut plan = Plan::between(&wish.prefix, installed, &wanted, &again);
     plan.requested = earlier.into_iter().chain(asked).collect();
     plan.update_specs = wish.specs.iter().map(|s| s.text.clone()).collect();
+    plan.update_specs.sort();
     plan.neutered_specs = solution.neutered;
     Ok(plan)
 }
@@ -182,10 +231,19 @@ fn restricted(
     solution: Vec<RepoDataRecord>,
 ) -> Vec<RepoDataRecord> {
     let is_asked = |r: &RepoDataRecord| asked.contains_key(r.package_record.name.as_normalized());
-    let old = |r: &RepoDataRecord| installed.iter().find(|one| one.name() == r.package_record.name.as_normalized()).map(|one| one.repodata().clone());
+    let old = |r: &RepoDataRecord| {
+        installed
+            .iter()
+            .find(|one| one.name() == r.package_record.name.as_normalized())
+            .map(|one| one.repodata().clone())
+    };
     match (wish.solve.no_deps, wish.solve.only_deps) {
-        (true, _) => solution.into_iter().filter_map(|r| if is_asked(&r) { Some(r) } else { old(&r) }).collect(),
-        (_, true) => solution.into_iter().filter_map(|r| if is_asked(&r) { old(&r) } else { Some(r) }).collect(),
+        (true, _) => {
+            solution.into_iter().filter_map(|r| if is_asked(&r) { Some(r) } else { old(&r) }).collect()
+        }
+        (_, true) => {
+            solution.into_iter().filter_map(|r| if is_asked(&r) { old(&r) } else { Some(r) }).collect()
+        }
         _ => solution,
     }
 }
@@ -205,7 +263,8 @@ pub(crate) fn priority(context: &Context) -> Result<ChannelPriority> {
         "strict" => Ok(ChannelPriority::Strict),
         "flexible" | "true" => Ok(ChannelPriority::Flexible),
         "disabled" | "false" => Ok(ChannelPriority::Disabled),
-        other => Err(Error::value(format!("channel_priority: '{other}' is none")).with_hint("strict, flexible and disabled are")),
+        other => Err(Error::value(format!("channel_priority: '{other}' is none"))
+            .with_hint("strict, flexible and disabled are")),
     }
 }
 
@@ -213,15 +272,26 @@ pub(crate) fn priority(context: &Context) -> Result<ChannelPriority> {
 fn pins(context: &Context, prefix: &Path) -> Result<Vec<Spec>> {
     let file = prefix.join("conda-meta/pinned");
     let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim().to_owned()).filter(|line| !line.is_empty());
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or("").trim().to_owned())
+        .filter(|line| !line.is_empty());
     context.settings.list("pinned_packages").into_iter().chain(lines).map(|spec| Spec::parse(&spec)).collect()
 }
 
 /// Shows a plan, asks, does it.
-async fn carry_out(context: &Context, cache: &Cache, plan: Plan, wish: &Wish, progress: &Progress) -> Result<bool> {
+async fn carry_out(
+    context: &Context,
+    cache: &Cache,
+    plan: Plan,
+    wish: &Wish,
+    progress: &Progress,
+) -> Result<bool> {
     if plan.is_empty() {
         if context.json {
-            report::document(&serde_json::json!({"message": "All requested packages already installed.", "success": true}));
+            report::document(
+                &serde_json::json!({"message": "All requested packages already installed.", "success": true}),
+            );
         } else {
             report::say(context, "\n# All requested packages already installed.\n");
         }
@@ -231,7 +301,9 @@ async fn carry_out(context: &Context, cache: &Cache, plan: Plan, wish: &Wish, pr
     let fetch: Vec<RepoDataRecord> = plan.link.iter().filter(|r| cache.find(r).is_none()).cloned().collect();
     let actions = summary::actions(&plan, &fetch, &alias);
     if context.json && context.dry_run {
-        report::document(&serde_json::json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}));
+        report::document(
+            &serde_json::json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}),
+        );
         return Ok(false);
     }
     // Shown even when quiet: it is what the question is about.

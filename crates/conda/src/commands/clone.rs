@@ -34,7 +34,9 @@ pub(crate) async fn run(context: &Context, source: &str, prefix: &Path, solve: &
     let mut untracked = Vec::new();
     walk(&source, Path::new(""), &own, &mut untracked)?;
     report::say(context, &format!("Packages: {}\nFiles: {}", installed.len(), untracked.len()));
-    let wanted: Vec<_> = rattler_conda_types::PackageRecord::sort_topologically(installed.iter().map(Installed::repodata).cloned().collect());
+    let wanted: Vec<_> = rattler_conda_types::PackageRecord::sort_topologically(
+        installed.iter().map(Installed::repodata).cloned().collect(),
+    );
     let mut plan = Plan::between(prefix, Vec::new(), &wanted, &BTreeSet::new());
     plan.create = true;
     plan.copy = solve.copy;
@@ -64,7 +66,10 @@ fn walk(root: &Path, dir: &Path, own: &BTreeSet<PathBuf>, out: &mut Vec<PathBuf>
     let here = root.join(dir);
     for entry in std::fs::read_dir(&here).context(|| format!("reading {}", here.display()))?.flatten() {
         let relative = dir.join(entry.file_name());
-        if relative == Path::new("conda-meta") || entry.file_name() == "__pycache__" || own.contains(&relative) {
+        if relative == Path::new("conda-meta")
+            || entry.file_name() == "__pycache__"
+            || own.contains(&relative)
+        {
             continue;
         }
         if entry.file_type().is_ok_and(|t| t.is_dir()) {

@@ -35,7 +35,10 @@ pub(crate) fn run(context: &mut Context, args: &ConfigArgs) -> Result<()> {
     }
     let changes = changes(args);
     if changes.is_empty() {
-        return Err(Error::named("ArgumentError", "one of the arguments --show --show-sources --validate --describe --get --append --prepend --add --set --remove --remove-key is required"));
+        return Err(Error::named(
+            "ArgumentError",
+            "one of the arguments --show --show-sources --validate --describe --get --append --prepend --add --set --remove --remove-key is required",
+        ));
     }
     let mut text = std::fs::read_to_string(&file).unwrap_or_default();
     for change in &changes {
@@ -80,7 +83,8 @@ fn known(names: &[String]) -> Result<Vec<&'static keys::Key>> {
     }
     let find = |name: &String| {
         keys::find(name).ok_or_else(|| {
-            let error = Error::named("ArgumentError", format!("Invalid configuration parameters: \n  - {name}"));
+            let error =
+                Error::named("ArgumentError", format!("Invalid configuration parameters: \n  - {name}"));
             match keys::nearest(name) {
                 Some(near) => error.with_hint(format!("is {near} meant?")),
                 None => error.with_hint("conda config --describe lists every key"),
@@ -96,13 +100,17 @@ fn show(context: &Context, names: &[String]) -> Result<()> {
             "envs_dirs" => strings(context.envs_dirs().iter().map(|p| p.display().to_string())),
             "pkgs_dirs" => strings(context.pkgs_dirs().iter().map(|p| p.display().to_string())),
             "channel_alias" => serde_yaml::Value::String(context.alias_text()),
-            "subdir" => serde_yaml::Value::String(context.subdir().map(|s| s.to_string()).unwrap_or_default()),
+            "subdir" => {
+                serde_yaml::Value::String(context.subdir().map(|s| s.to_string()).unwrap_or_default())
+            }
             _ => context.settings.value(key),
         };
         (key.name, value)
     });
     if context.json {
-        let map: Map<String, Value> = shown.map(|(name, value)| (name.to_owned(), serde_json::to_value(value).unwrap_or_default())).collect();
+        let map: Map<String, Value> = shown
+            .map(|(name, value)| (name.to_owned(), serde_json::to_value(value).unwrap_or_default()))
+            .collect();
         report::document(&map.into());
         return Ok(());
     }
@@ -130,7 +138,13 @@ fn yaml(name: &str, value: &serde_yaml::Value) -> String {
 
 fn show_sources(context: &Context) -> Result<()> {
     if context.json {
-        let layers: Map<String, Value> = context.settings.layers.iter().filter(|l| !l.values.is_empty()).map(|l| (l.source.clone(), serde_json::to_value(&l.values).unwrap_or_default())).collect();
+        let layers: Map<String, Value> = context
+            .settings
+            .layers
+            .iter()
+            .filter(|l| !l.values.is_empty())
+            .map(|l| (l.source.clone(), serde_json::to_value(&l.values).unwrap_or_default()))
+            .collect();
         report::document(&layers.into());
         return Ok(());
     }
@@ -145,7 +159,7 @@ fn show_sources(context: &Context) -> Result<()> {
 fn describe(context: &Context, names: &[String]) -> Result<()> {
     let all = known(names)?;
     if context.json {
-        let one = |key: &&keys::Key| serde_json::json!({"name": key.name, "description": key.about, "aliases": key.alias.into_iter().collect::<Vec<_>>(), "default_value_repr": key.default});
+        let one = |key: &&keys::Key| serde_json::json!({"name": key.name, "honoured": key.usage == keys::Use::Honoured, "description": key.about, "aliases": key.alias.into_iter().collect::<Vec<_>>(), "default_value_repr": key.default});
         report::document(&all.iter().map(one).collect());
         return Ok(());
     }
@@ -180,7 +194,11 @@ fn get(context: &Context, file: &std::path::Path, names: &[String]) -> Result<()
                     report::line(&format!("--add {} '{one}'{note}", key.name));
                 }
             }
-            other => report::line(&format!("--set {} {}", key.name, yaml("", other).trim_start_matches([':', ' ']).trim_end())),
+            other => report::line(&format!(
+                "--set {} {}",
+                key.name,
+                yaml("", other).trim_start_matches([':', ' ']).trim_end()
+            )),
         }
     }
     if context.json {

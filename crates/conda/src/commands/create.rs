@@ -109,6 +109,8 @@ pub(crate) fn say_activate(context: &Context, wanted: &str) {
     let wanted = if wanted.contains(' ') { format!("\"{wanted}\"") } else { wanted.to_owned() };
     report::say(
         context,
-        &format!("#\n# To activate this environment, use\n#\n#     $ conda activate {wanted}\n#\n# To deactivate an active environment, use\n#\n#     $ conda deactivate\n"),
+        &format!(
+            "#\n# To activate this environment, use\n#\n#     $ conda activate {wanted}\n#\n# To deactivate an active environment, use\n#\n#     $ conda deactivate\n"
+        ),
     );
 }

@@ -35,7 +35,10 @@ pub(crate) async fn run(context: &mut Context, args: EnvArgs) -> Result<()> {
         EnvVerb::Remove(args) => {
             context.prompt(&args.prompt);
             if args.target.name.is_none() && args.target.prefix.is_none() {
-                return Err(Error::named("ArgumentError", "one of the arguments -n/--name -p/--prefix is required"));
+                return Err(Error::named(
+                    "ArgumentError",
+                    "one of the arguments -n/--name -p/--prefix is required",
+                ));
             }
             remove::all(context, &args.target, false, args.lock_timeout).await
         }
@@ -44,7 +47,11 @@ pub(crate) async fn run(context: &mut Context, args: EnvArgs) -> Result<()> {
 }
 
 /// The file that is meant: named, else `environment.yml` here.
-fn file(context: &Context, named: Option<&PathBuf>, definition: Option<&String>) -> Result<(PathBuf, EnvFile)> {
+fn file(
+    context: &Context,
+    named: Option<&PathBuf>,
+    definition: Option<&String>,
+) -> Result<(PathBuf, EnvFile)> {
     let named = named.cloned().or_else(|| definition.map(PathBuf::from));
     let path = match named {
         Some(path) => context.absolute(&path),
@@ -73,8 +80,14 @@ fn apply_channels(context: &mut Context, file: &EnvFile) {
     }
     let list = serde_yaml::Value::Sequence(all.into_iter().map(serde_yaml::Value::String).collect());
     // Below the command line, above everything else.
-    let at = context.settings.layers.iter().position(|l| l.source == "cmd_line").unwrap_or(context.settings.layers.len());
-    let mut layer = crate::condarc::Layer { source: "environment file".to_owned(), ..crate::condarc::Layer::default() };
+    let at = context
+        .settings
+        .layers
+        .iter()
+        .position(|l| l.source == "cmd_line")
+        .unwrap_or(context.settings.layers.len());
+    let mut layer =
+        crate::condarc::Layer { source: "environment file".to_owned(), ..crate::condarc::Layer::default() };
     layer.values.insert("channels", list);
     context.settings.layers.insert(at, layer);
 }
@@ -82,7 +95,10 @@ fn apply_channels(context: &mut Context, file: &EnvFile) {
 fn specs(context: &Context, file: &EnvFile) -> Result<Vec<Spec>> {
     let mut specs = file.dependencies.iter().map(|word| Spec::parse(word)).collect::<Result<Vec<_>>>()?;
     if !file.pip.is_empty() && !specs.iter().any(|spec| spec.name() == "pip") {
-        report::warning(context, "Warning: the environment file has packages of pip's, but pip itself is none of its dependencies: it is added.");
+        report::warning(
+            context,
+            "Warning: the environment file has packages of pip's, but pip itself is none of its dependencies: it is added.",
+        );
         specs.push(Spec::parse("pip")?);
     }
     Ok(specs)
@@ -97,10 +113,15 @@ async fn create_from_file(context: &mut Context, args: EnvCreateArgs) -> Result<
     apply_channels(context, &file);
     let mut target = args.target.clone();
     if target.name.is_none() && target.prefix.is_none() {
-        target = Target { name: file.name.clone(), prefix: file.prefix.clone().filter(|_| file.name.is_none()) };
+        target =
+            Target { name: file.name.clone(), prefix: file.prefix.clone().filter(|_| file.name.is_none()) };
     }
     if target.name.is_none() && target.prefix.is_none() {
-        return Err(Error::named("SpecNotFound", format!("{} has no name for the environment", path.display())).with_hint("conda env create -n NAME"));
+        return Err(Error::named(
+            "SpecNotFound",
+            format!("{} has no name for the environment", path.display()),
+        )
+        .with_hint("conda env create -n NAME"));
     }
     let prefix = create::new_prefix(context, &target)?;
     let mut wish = Wish::new(prefix.clone(), &args.solve);

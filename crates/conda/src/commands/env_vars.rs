@@ -32,8 +32,11 @@ pub(crate) fn run(context: &mut Context, what: EnvConfigWhat) -> Result<()> {
         VarsVerb::Set { target, vars } => {
             let prefix = context.existing(&target)?;
             let pairs = vars.iter().map(|word| match word.split_once('=') {
-                Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-                _ => Err(Error::value(format!("'{word}' is no KEY=VALUE")).with_hint("conda env config vars set KEY=VALUE")),
+                Some((name, value)) if !name.trim().is_empty() => {
+                    Ok((name.trim().to_owned(), value.to_owned()))
+                }
+                _ => Err(Error::value(format!("'{word}' is no KEY=VALUE"))
+                    .with_hint("conda env config vars set KEY=VALUE")),
             });
             let pairs = pairs.collect::<Result<Vec<_>>>()?;
             change(&prefix, |all| all.extend(pairs))?;
@@ -60,7 +63,8 @@ pub(crate) fn read(prefix: &Path) -> BTreeMap<String, String> {
     let state = state(prefix);
     let vars = state.get("env_vars").and_then(Value::as_object);
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    vars.map(|vars| vars.iter().map(|(name, value)| (name.clone(), text(value))).collect()).unwrap_or_default()
+    vars.map(|vars| vars.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        .unwrap_or_default()
 }
 
 fn state(prefix: &Path) -> Value {

@@ -21,11 +21,14 @@ pub(crate) fn run(context: &mut Context, args: &ExportArgs) -> Result<()> {
     let prefix = context.existing(&args.target)?;
     let file = build(context, &prefix, args)?;
     if context.json && args.file.is_none() {
-        let mut dependencies: Vec<serde_json::Value> = file.dependencies.iter().map(|d| d.clone().into()).collect();
+        let mut dependencies: Vec<serde_json::Value> =
+            file.dependencies.iter().map(|d| d.clone().into()).collect();
         if !file.pip.is_empty() {
             dependencies.push(json!({"pip": file.pip}));
         }
-        report::document(&json!({"name": file.name, "channels": file.channels, "dependencies": dependencies, "prefix": prefix}));
+        report::document(
+            &json!({"name": file.name, "channels": file.channels, "dependencies": dependencies, "prefix": prefix}),
+        );
         return Ok(());
     }
     let text = file.render();
@@ -61,7 +64,11 @@ fn build(context: &Context, prefix: &Path, args: &ExportArgs) -> Result<envfile:
     let owned: BTreeSet<&Path> = installed.iter().flat_map(Installed::files).collect();
     let known: BTreeSet<&str> = installed.iter().map(Installed::name).collect();
     let pip = if args.from_history { Vec::new() } else { python_packages::read(prefix, &owned) };
-    let pip = pip.iter().filter(|p| !known.contains(p.normalized().as_str())).map(|p| format!("{}=={}", p.normalized(), p.version)).collect();
+    let pip = pip
+        .iter()
+        .filter(|p| !known.contains(p.normalized().as_str()))
+        .map(|p| format!("{}=={}", p.normalized(), p.version))
+        .collect();
     let name = args.target.name.clone().or_else(|| context.name_of(prefix));
     let variables = super::env_vars::read(prefix).into_iter().collect();
     Ok(envfile::EnvFile { name, prefix: Some(prefix.to_owned()), channels, dependencies, pip, variables })
@@ -69,5 +76,9 @@ fn build(context: &Context, prefix: &Path, args: &ExportArgs) -> Result<envfile:
 
 fn line(one: &Installed, no_builds: bool) -> String {
     let package = &one.repodata().package_record;
-    if no_builds { format!("{}={}", one.name(), package.version) } else { format!("{}={}={}", one.name(), package.version, package.build) }
+    if no_builds {
+        format!("{}={}", one.name(), package.version)
+    } else {
+        format!("{}={}={}", one.name(), package.version, package.build)
+    }
 }

@@ -42,7 +42,11 @@ pub(crate) fn run(context: &mut Context, args: &InfoArgs) -> Result<()> {
 }
 
 fn print(context: &Context, value: Value, text: impl FnOnce() -> String) -> Result<()> {
-    if context.json { report::document(&value) } else { report::line(&text()) }
+    if context.json {
+        report::document(&value)
+    } else {
+        report::line(&text())
+    }
     Ok(())
 }
 
@@ -51,7 +55,11 @@ pub(crate) fn list_environments(context: &Context) {
     report::line("# conda environments:\n#");
     for prefix in context.environments() {
         let active = if Some(&prefix) == context.active.as_ref() { "*" } else { " " };
-        report::line(&format!("{:<20}  {active}  {}", context.name_of(&prefix).unwrap_or_default(), prefix.display()));
+        report::line(&format!(
+            "{:<20}  {active}  {}",
+            context.name_of(&prefix).unwrap_or_default(),
+            prefix.display()
+        ));
     }
     report::line("");
 }
@@ -59,7 +67,10 @@ pub(crate) fn list_environments(context: &Context) {
 fn variables(context: &Context) -> Vec<(String, String)> {
     let wanted = |name: &str| {
         let upper = name.to_uppercase();
-        upper.starts_with("CONDA") || upper.starts_with("PYTHON") || upper.ends_with("PATH") || upper.starts_with("SUDO")
+        upper.starts_with("CONDA")
+            || upper.starts_with("PYTHON")
+            || upper.ends_with("PATH")
+            || upper.starts_with("SUDO")
             || ["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "LD_PRELOAD"].contains(&name)
     };
     let proxy = |name: &str| name.to_uppercase().ends_with("PROXY");
@@ -69,7 +80,8 @@ fn variables(context: &Context) -> Vec<(String, String)> {
 
 fn document(context: &Context) -> Result<Value> {
     let subdir = context.subdir()?;
-    let urls: Vec<String> = context.configured_channels()?.iter().flat_map(|c| channels::urls(c, subdir)).collect();
+    let urls: Vec<String> =
+        context.configured_channels()?.iter().flat_map(|c| channels::urls(c, subdir)).collect();
     let virtual_packages: Vec<Value> = system::virtual_packages(subdir, &|n| context.var(n))
         .iter()
         .map(|p| json!([p.name.as_normalized(), p.version.to_string(), p.build_string.to_string()]))
@@ -117,14 +129,21 @@ fn config_files(context: &Context) -> Vec<String> {
 fn text(context: &Context) -> Result<String> {
     let subdir = context.subdir()?;
     let lines = |all: Vec<String>| all.join(&format!("\n{}", " ".repeat(26)));
-    let show = |paths: Vec<std::path::PathBuf>| lines(paths.iter().map(|p| p.display().to_string()).collect());
+    let show =
+        |paths: Vec<std::path::PathBuf>| lines(paths.iter().map(|p| p.display().to_string()).collect());
     let channels = context.configured_channels()?.iter().flat_map(|c| channels::urls(c, subdir)).collect();
     let machine = system::virtual_packages(subdir, &|n| context.var(n));
-    let machine = machine.iter().map(|p| format!("{}={}={}", p.name.as_normalized(), p.version, p.build_string)).collect();
+    let machine = machine
+        .iter()
+        .map(|p| format!("{}={}={}", p.name.as_normalized(), p.version, p.build_string))
+        .collect();
     let mut rows: Vec<(&str, String)> = Vec::new();
     match &context.active {
         Some(active) => {
-            rows.push(("active environment", context.name_of(active).unwrap_or_else(|| active.display().to_string())));
+            rows.push((
+                "active environment",
+                context.name_of(active).unwrap_or_else(|| active.display().to_string()),
+            ));
             rows.push(("active env location", active.display().to_string()));
         }
         None => rows.push(("active environment", "None".to_owned())),
@@ -139,13 +158,23 @@ fn text(context: &Context) -> Result<String> {
         ("python version", "none needed".to_owned()),
         ("solver", "rattler (default)".to_owned()),
         ("virtual packages", lines(machine)),
-        ("base environment", format!("{}  ({})", context.root.display(), if envs::writable(&context.root) { "writable" } else { "read only" })),
+        (
+            "base environment",
+            format!(
+                "{}  ({})",
+                context.root.display(),
+                if envs::writable(&context.root) { "writable" } else { "read only" }
+            ),
+        ),
         ("channel URLs", lines(channels)),
         ("package cache", show(context.pkgs_dirs())),
         ("envs directories", show(context.envs_dirs())),
         ("platform", subdir.to_string()),
         ("user-agent", net::user_agent()),
-        ("UID:GID", format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())),
+        (
+            "UID:GID",
+            format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        ),
         ("netrc file", "None".to_owned()),
         ("offline mode", if context.settings.flag("offline") { "True" } else { "False" }.to_owned()),
     ]);

@@ -53,8 +53,10 @@ fn file(context: &Context, shell: &str, system: bool) -> Result<PathBuf> {
     match shell {
         "bash" => Ok(home.join(".bashrc")),
         "zsh" => Ok(context.var("ZDOTDIR").map_or(home, PathBuf::from).join(".zshrc")),
-        other => Err(Error::named("NotImplementedError", format!("conda init does not know the shell {other}"))
-            .with_hint("bash and zsh work; in others: conda run -n NAME COMMAND")),
+        other => {
+            Err(Error::named("NotImplementedError", format!("conda init does not know the shell {other}"))
+                .with_hint("bash and zsh work; in others: conda run -n NAME COMMAND"))
+        }
     }
 }
 
@@ -71,7 +73,8 @@ fn block(exe: &Path, root: &Path, shell: &str) -> String {
 
 /// The text with this block instead of the one it has; without one, with none.
 fn replace(text: &str, block: Option<&str>) -> String {
-    let found = text.find(BEGIN).and_then(|start| Some((start, start + text[start..].find(END)? + END.len())));
+    let found =
+        text.find(BEGIN).and_then(|start| Some((start, start + text[start..].find(END)? + END.len())));
     match (found, block) {
         (Some((start, end)), Some(block)) => format!("{}{block}{}", &text[..start], &text[end..]),
         (Some((start, end)), None) => {
@@ -92,7 +95,8 @@ fn write(file: &Path, text: &str) -> Result<()> {
     let mode = std::fs::metadata(&real).map(|meta| meta.permissions()).ok();
     write_whole(&real, text)?;
     match mode {
-        Some(mode) => std::fs::set_permissions(&real, mode).context(|| format!("keeping the mode of {}", real.display())),
+        Some(mode) => std::fs::set_permissions(&real, mode)
+            .context(|| format!("keeping the mode of {}", real.display())),
         None => Ok(()),
     }
 }

@@ -46,12 +46,19 @@ pub(crate) async fn update(context: &mut Context, args: UpdateArgs) -> Result<()
     let installed = records::read(&prefix)?;
     for spec in wish.specs.iter().filter(|_| !args.all) {
         if !spec.is_name_only() {
-            return Err(Error::new(format!("Invalid spec for 'conda update': {}\nUse 'conda install' instead.", spec.text)));
+            return Err(Error::new(format!(
+                "Invalid spec for 'conda update': {}\nUse 'conda install' instead.",
+                spec.text
+            )));
         }
         if !installed.iter().any(|one| one.name() == spec.name()) {
             return Err(Error::named(
                 "PackageNotInstalledError",
-                format!("Package is not installed in prefix.\n  prefix: {}\n  package name: {}", prefix.display(), spec.name()),
+                format!(
+                    "Package is not installed in prefix.\n  prefix: {}\n  package name: {}",
+                    prefix.display(),
+                    spec.name()
+                ),
             )
             .with_hint(format!("conda install {}", spec.name())));
         }

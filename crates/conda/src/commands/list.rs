@@ -37,7 +37,13 @@ pub(crate) fn run(context: &mut Context, args: &ListArgs) -> Result<()> {
     context.output(&args.output);
     let prefix = context.existing(&args.target)?;
     if transaction::interrupted(&prefix) {
-        report::warning(context, &format!("a change of {} was interrupted, or is under way; the next change undoes what was interrupted", prefix.display()));
+        report::warning(
+            context,
+            &format!(
+                "a change of {} was interrupted, or is under way; the next change undoes what was interrupted",
+                prefix.display()
+            ),
+        );
     }
     if args.revisions {
         return revisions(context, &prefix);
@@ -50,7 +56,10 @@ pub(crate) fn run(context: &mut Context, args: &ListArgs) -> Result<()> {
     if let Some(regex) = &args.regex {
         let regex = if args.full_name { format!("^{regex}$") } else { regex.clone() };
         let regex = RegexBuilder::new(&regex).case_insensitive(true).build();
-        let regex = regex.map_err(|e| Error::value(format!("'{}' is no regular expression", args.regex.as_deref().unwrap_or(""))).with_source(e))?;
+        let regex = regex.map_err(|e| {
+            Error::value(format!("'{}' is no regular expression", args.regex.as_deref().unwrap_or("")))
+                .with_source(e)
+        })?;
         rows.retain(|row| regex.is_match(&row.name()));
     }
     if args.reverse {
@@ -67,7 +76,11 @@ fn rows(prefix: &Path, installed: Vec<Installed>, pip: bool) -> Vec<Row> {
         let known: BTreeSet<&str> = installed.iter().map(Installed::name).collect();
         found.retain(|package| !known.contains(package.normalized().as_str()));
     }
-    let mut rows: Vec<Row> = installed.into_iter().map(|one| Row::Conda(Box::new(one))).chain(found.into_iter().map(Row::Pip)).collect();
+    let mut rows: Vec<Row> = installed
+        .into_iter()
+        .map(|one| Row::Conda(Box::new(one)))
+        .chain(found.into_iter().map(Row::Pip))
+        .collect();
     rows.sort_by_key(Row::name);
     rows
 }
@@ -88,7 +101,9 @@ fn print(context: &Context, prefix: &Path, rows: &[Row], args: &ListArgs) -> Res
     if args.canonical {
         rows.iter().for_each(|row| match row {
             Row::Conda(one) => report::line(&records::dist_str(one.repodata(), &alias)),
-            Row::Pip(package) => report::line(&format!("pypi/pypi::{}-{}-pypi_0", package.normalized(), package.version)),
+            Row::Pip(package) => {
+                report::line(&format!("pypi/pypi::{}-{}-pypi_0", package.normalized(), package.version))
+            }
         });
         return Ok(());
     }
@@ -97,14 +112,27 @@ fn print(context: &Context, prefix: &Path, rows: &[Row], args: &ListArgs) -> Res
         rows.iter().for_each(|row| report::line(&export(row)));
         return Ok(());
     }
-    report::line(&format!("# packages in environment at {}:\n#\n# {:<23} {:<15} {:>15}  Channel", prefix.display(), "Name", "Version", "Build"));
+    report::line(&format!(
+        "# packages in environment at {}:\n#\n# {:<23} {:<15} {:>15}  Channel",
+        prefix.display(),
+        "Name",
+        "Version",
+        "Build"
+    ));
     for row in rows {
         let (name, version, build, channel) = match row {
             Row::Conda(one) => {
                 let package = &one.repodata().package_record;
-                (one.name().to_owned(), package.version.to_string(), package.build.to_string(), records::channel_name(one.repodata(), &alias))
+                (
+                    one.name().to_owned(),
+                    package.version.to_string(),
+                    package.build.to_string(),
+                    records::channel_name(one.repodata(), &alias),
+                )
             }
-            Row::Pip(package) => (package.normalized(), package.version.clone(), "pypi_0".to_owned(), "pypi".to_owned()),
+            Row::Pip(package) => {
+                (package.normalized(), package.version.clone(), "pypi_0".to_owned(), "pypi".to_owned())
+            }
         };
         report::line(&format!("{name:<25} {version:<15} {build:>15}    {channel}"));
     }
@@ -146,11 +174,18 @@ fn explicit(context: &Context, installed: Vec<Installed>, md5: bool) -> Result<(
     header(context)?;
     report::line("@EXPLICIT");
     let records = installed.into_iter().map(|one| one.record.repodata_record).collect();
-    for record in rattler_conda_types::PackageRecord::sort_topologically::<rattler_conda_types::RepoDataRecord>(records) {
+    for record in
+        rattler_conda_types::PackageRecord::sort_topologically::<rattler_conda_types::RepoDataRecord>(records)
+    {
         let mut url = record.url.clone();
         let _ = url.set_password(None);
         let _ = url.set_username("");
-        let sum = record.package_record.md5.filter(|_| md5).map(|md5| format!("#{}", crate::cache::hex(&md5))).unwrap_or_default();
+        let sum = record
+            .package_record
+            .md5
+            .filter(|_| md5)
+            .map(|md5| format!("#{}", crate::cache::hex(&md5)))
+            .unwrap_or_default();
         report::line(&format!("{url}{sum}"));
     }
     Ok(())

@@ -29,7 +29,14 @@ pub(crate) fn compare(context: &mut Context, args: &CompareArgs) -> Result<bool>
             None => differences.push(format!("{} not found", spec.name())),
             Some(one) if !spec.parsed.matches(one.repodata()) => {
                 let package = &one.repodata().package_record;
-                differences.push(format!("{} found but mismatch. Specification pkg: {}, Running pkg: {}=={}={}", spec.name(), spec.text, one.name(), package.version, package.build));
+                differences.push(format!(
+                    "{} found but mismatch. Specification pkg: {}, Running pkg: {}=={}={}",
+                    spec.name(),
+                    spec.text,
+                    one.name(),
+                    package.version,
+                    package.build
+                ));
             }
             Some(_) => {}
         }
@@ -38,7 +45,11 @@ pub(crate) fn compare(context: &mut Context, args: &CompareArgs) -> Result<bool>
     if good {
         differences.push("Success. All the packages in the specification file are present in the environment with matching version and build string.".to_owned());
     }
-    if context.json { report::document(&json!(differences)) } else { differences.iter().for_each(|line| report::line(line)) }
+    if context.json {
+        report::document(&json!(differences))
+    } else {
+        differences.iter().for_each(|line| report::line(line))
+    }
     Ok(good)
 }
 
@@ -53,7 +64,8 @@ pub(crate) async fn rename(context: &mut Context, args: RenameArgs) -> Result<()
         return Err(Error::named("CondaEnvException", "The 'base' environment cannot be renamed"));
     }
     if Some(&source) == context.active.as_ref() {
-        return Err(Error::named("CondaEnvException", "Cannot rename the active environment").with_hint("conda deactivate, then once more"));
+        return Err(Error::named("CondaEnvException", "Cannot rename the active environment")
+            .with_hint("conda deactivate, then once more"));
     }
     let target = if args.destination.contains('/') {
         Target { prefix: Some(args.destination.clone().into()), name: None }

@@ -27,14 +27,20 @@ pub(crate) async fn run(context: &mut Context, args: RemoveArgs) -> Result<()> {
         return all(context, &args.target, args.keep_env, args.lock_timeout).await;
     }
     if args.packages.is_empty() {
-        return Err(Error::value("no package names supplied,\n       try \"conda remove -h\" for more details"));
+        return Err(Error::value(
+            "no package names supplied,\n       try \"conda remove -h\" for more details",
+        ));
     }
     let prefix = context.existing(&args.target)?;
     let _lock = held(context, &prefix, args.lock_timeout)?;
     let specs = args.packages.iter().map(|word| Spec::parse(word)).collect::<Result<Vec<_>>>()?;
     let installed = records::read(&prefix)?;
     let going = leaving(&installed, &specs, !args.force_remove)?;
-    let wanted: Vec<_> = installed.iter().filter(|one| !going.contains(one.name())).map(|one| one.repodata().clone()).collect();
+    let wanted: Vec<_> = installed
+        .iter()
+        .filter(|one| !going.contains(one.name()))
+        .map(|one| one.repodata().clone())
+        .collect();
     let mut plan = Plan::between(&prefix, installed, &wanted, &BTreeSet::new());
     // Nothing is put in anew by a removal, python's packages included.
     plan.link.clear();
@@ -61,7 +67,8 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
     let mut going = BTreeSet::new();
     let mut absent = Vec::new();
     for spec in specs {
-        let meant: Vec<&Installed> = installed.iter().filter(|one| spec.parsed.matches(one.repodata())).collect();
+        let meant: Vec<&Installed> =
+            installed.iter().filter(|one| spec.parsed.matches(one.repodata())).collect();
         if meant.is_empty() {
             absent.push(format!("  - {}", spec.text));
         }
@@ -75,7 +82,11 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
         .with_hint("conda list shows what is installed; what pip installed, pip uninstall removes"));
     }
     let needs = |one: &Installed, name: &str| {
-        one.repodata().package_record.depends.iter().any(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next() == Some(name))
+        one.repodata()
+            .package_record
+            .depends
+            .iter()
+            .any(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next() == Some(name))
     };
     // python needs pip only so that it is there: pip can go alone.
     let exempt = |one: &Installed, name: &str| one.name() == "python" && name == "pip";
@@ -93,7 +104,9 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
 async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
     let actions = summary::actions(&plan, &[], &context.alias_text());
     if context.json && context.dry_run {
-        report::document(&json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}));
+        report::document(
+            &json!({"actions": actions, "dry_run": true, "prefix": plan.prefix, "success": true}),
+        );
         return Ok(());
     }
     if !context.json && (!context.quiet || !context.yes) {
@@ -115,10 +128,16 @@ async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
 pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout: Option<u64>) -> Result<()> {
     let prefix = context.target(target)?;
     if prefix == context.root {
-        return Err(Error::named("CondaEnvironmentError", "cannot remove root environment, add -n NAME or -p PREFIX option"));
+        return Err(Error::named(
+            "CondaEnvironmentError",
+            "cannot remove root environment, add -n NAME or -p PREFIX option",
+        ));
     }
     if Some(&prefix) == context.active.as_ref() {
-        return Err(Error::named("CondaEnvironmentError", "cannot remove current environment. deactivate and run conda remove again"));
+        return Err(Error::named(
+            "CondaEnvironmentError",
+            "cannot remove current environment. deactivate and run conda remove again",
+        ));
     }
     let empty = std::fs::read_dir(&prefix).map_or(true, |mut entries| entries.next().is_none());
     if empty {
@@ -139,7 +158,11 @@ pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout:
         return carry_out(context, plan).await;
     }
     // A record that cannot be read must not keep a broken environment alive.
-    let plan = Plan { prefix: prefix.clone(), unlink: records::read(&prefix).unwrap_or_default(), ..Plan::default() };
+    let plan = Plan {
+        prefix: prefix.clone(),
+        unlink: records::read(&prefix).unwrap_or_default(),
+        ..Plan::default()
+    };
     let actions = summary::actions(&plan, &[], &context.alias_text());
     if !context.json && !plan.unlink.is_empty() {
         report::say(context, &summary::text(&plan, &[], &context.alias_text()));

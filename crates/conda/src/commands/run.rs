@@ -23,12 +23,12 @@ pub(crate) fn run(context: &Context, args: &RunArgs) -> Result<()> {
     };
     let environment = shell::environment(context, &prefix);
     let scripts = prefix.join("etc/conda/activate.d").is_dir();
-    let mut command = if scripts { Command::new("bash") } else { Command::new(find(&environment.path, program)) };
+    let mut command =
+        if scripts { Command::new("bash") } else { Command::new(find(&environment.path, program)) };
     if scripts {
         command.args(["-c", SOURCED, "bash", program]);
     }
     command.args(rest).envs(environment.set.iter().map(|(name, value)| (name, value)));
-    environment.unset.iter().for_each(|name| drop(command.env_remove(name)));
     if let Some(dir) = &args.cwd {
         command.current_dir(context.absolute(dir));
     }
@@ -50,5 +50,8 @@ fn find(path: &str, program: &str) -> std::path::PathBuf {
         return program.into();
     }
     let places = path.split(':').map(|dir| std::path::Path::new(dir).join(program));
-    places.into_iter().find(|place| rustix::fs::access(place, rustix::fs::Access::EXEC_OK).is_ok() && place.is_file()).unwrap_or_else(|| program.into())
+    places
+        .into_iter()
+        .find(|place| rustix::fs::access(place, rustix::fs::Access::EXEC_OK).is_ok() && place.is_file())
+        .unwrap_or_else(|| program.into())
 }

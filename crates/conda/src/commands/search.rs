@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::args::SearchArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::report::{self, Progress, human_bytes};
-use crate::repodata::{self, Index};
 use crate::records;
+use crate::repodata::{self, Index};
+use crate::report::{self, Progress, human_bytes};
 use crate::spec::Spec;
 
 /// Runs it.
@@ -38,20 +38,27 @@ pub(crate) async fn run(context: &mut Context, args: SearchArgs) -> Result<()> {
         )
         .with_hint(format!("conda search '*{}*' finds packages by a part of their name", query.trim_matches('*'))));
     }
-    found.sort_by(|a, b| (a.package_record.name.as_normalized(), &a.package_record).cmp(&(b.package_record.name.as_normalized(), &b.package_record)));
+    found.sort_by(|a, b| {
+        (a.package_record.name.as_normalized(), &a.package_record)
+            .cmp(&(b.package_record.name.as_normalized(), &b.package_record))
+    });
     print(context, &found, args.info);
     Ok(())
 }
 
 async fn find(index: &Index, query: &str) -> Result<Vec<RepoDataRecord>> {
-    let (specs, wanted): (Vec<Spec>, Option<Spec>) = if query.contains('*') && !query.contains(['=', '<', '>', ' ', '[']) {
-        let names = index.names().await?;
-        let names = names.iter().map(rattler_conda_types::PackageName::as_normalized).filter(|name| glob(query, name));
-        (names.filter_map(|name| Spec::parse(name).ok()).collect(), None)
-    } else {
-        let spec = Spec::parse(query)?;
-        (vec![Spec::parse(spec.name())?], Some(spec))
-    };
+    let (specs, wanted): (Vec<Spec>, Option<Spec>) =
+        if query.contains('*') && !query.contains(['=', '<', '>', ' ', '[']) {
+            let names = index.names().await?;
+            let names = names
+                .iter()
+                .map(rattler_conda_types::PackageName::as_normalized)
+                .filter(|name| glob(query, name));
+            (names.filter_map(|name| Spec::parse(name).ok()).collect(), None)
+        } else {
+            let spec = Spec::parse(query)?;
+            (vec![Spec::parse(spec.name())?], Some(spec))
+        };
     let available = index.query(specs.into_iter().map(|s| s.parsed).collect(), false).await?;
     let matches = |record: &RepoDataRecord| wanted.as_ref().is_none_or(|spec| spec.parsed.matches(record));
     Ok(repodata::records(&available).filter(|r| matches(r)).map(|r| r.as_ref().clone()).collect())
@@ -89,7 +96,11 @@ fn print(context: &Context, found: &[RepoDataRecord], everything: bool) {
         found.iter().for_each(|record| report::line(&details(record, &alias)));
         return;
     }
-    report::line(&format!("# {:<18} {:>15} {:>15}  {:<20}", "Name", "Version", "Build", "Channel").trim_end().to_owned());
+    report::line(
+        &format!("# {:<18} {:>15} {:>15}  {:<20}", "Name", "Version", "Build", "Channel")
+            .trim_end()
+            .to_owned(),
+    );
     for record in found {
         let package = &record.package_record;
         let line = format!(

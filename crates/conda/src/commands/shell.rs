@@ -1,7 +1,10 @@
 //! The seam of activation: `conda shell.bash hook|activate|deactivate|reactivate`
 //! and the variables of an environment for `conda run`.
 
+use std::io::Write as _;
 use std::path::Path;
+
+use run_docker_activate::{Disk, Request, Settings, Shell, answer};
 
 use super::env_vars;
 use crate::context::Context;
@@ -11,8 +14,6 @@ use crate::error::{Error, Result};
 pub(crate) struct Environment {
     /// To be set
     pub(crate) set: Vec<(String, String)>,
-    /// To be unset
-    pub(crate) unset: Vec<String>,
     /// PATH, which is among those set
     pub(crate) path: String,
 }
@@ -25,9 +26,41 @@ pub(crate) fn is_for_shell(words: &[String]) -> bool {
 /// Answers the hook.
 ///
 /// # Errors
-/// A shell that is not known.
-pub(crate) fn run(_context: &Context, words: &[String]) -> Result<()> {
-    Err(Error::named("NotImplementedError", format!("conda {} is not there yet", words.get(1).map_or("", String::as_str))))
+/// A shell that is not known, no such environment, wrong words.
+pub(crate) fn run(context: &Context, words: &[String]) -> Result<()> {
+    let failed = |error: run_docker_activate::Error| {
+        let name = match &error {
+            run_docker_activate::Error::NoSuchName { .. } => "EnvironmentNameNotFound",
+            run_docker_activate::Error::NoEnvironment(_) => "EnvironmentLocationNotFound",
+            _ => "ArgumentError",
+        };
+        Error::named(name, error.to_string()).with_code(error.exit_code())
+    };
+    let shell = words.get(1).map_or("", String::as_str).trim_start_matches("shell.");
+    let shell = Shell::from_name(shell).map_err(failed)?;
+    let request = Request::parse(words.get(2..).unwrap_or_default()).map_err(failed)?;
+    let answer =
+        answer(shell, &request, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(failed)?;
+    answer.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    // A shell that no longer listens wants nothing.
+    let _ = std::io::stdout().write_all(&answer.script);
+    Ok(())
+}
+
+fn settings(context: &Context) -> Settings {
+    let configured = &context.settings;
+    let mut settings = Settings::new(&context.root);
+    settings.conda_exe.clone_from(&context.exe);
+    settings.envs_dirs = context.envs_dirs();
+    settings.changeps1 = configured.flag("changeps1");
+    if let Some(prompt) = configured.text("env_prompt") {
+        settings.env_prompt = prompt;
+    }
+    settings.auto_stack = configured.text("auto_stack").and_then(|n| n.parse().ok()).unwrap_or(0);
+    // base is empty here: a shell starts in it only where that is asked for.
+    settings.auto_activate_base =
+        configured.set("auto_activate_base") && configured.flag("auto_activate_base");
+    settings
 }
 
 /// `conda activate` in a shell without the hook.
@@ -56,5 +89,5 @@ pub(crate) fn environment(context: &Context, prefix: &Path) -> Environment {
         set.push((format!("CONDA_PREFIX_{level}"), active.display().to_string()));
     }
     set.extend(env_vars::read(prefix));
-    Environment { set, unset: Vec::new(), path }
+    Environment { set, path }
 }

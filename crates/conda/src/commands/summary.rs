@@ -14,14 +14,20 @@ use crate::transaction::Plan;
 pub(crate) fn actions(plan: &Plan, fetch: &[RepoDataRecord], alias: &str) -> Value {
     let mut actions = serde_json::Map::new();
     if !fetch.is_empty() {
-        actions.insert("FETCH".into(), fetch.iter().map(|r| serde_json::to_value(r).unwrap_or_default()).collect());
+        actions.insert(
+            "FETCH".into(),
+            fetch.iter().map(|r| serde_json::to_value(r).unwrap_or_default()).collect(),
+        );
     }
     if !plan.link.is_empty() {
         actions.insert("LINK".into(), plan.link.iter().map(|r| records::dist_json(r, alias)).collect());
     }
     actions.insert("PREFIX".into(), json!(plan.prefix));
     if !plan.unlink.is_empty() {
-        actions.insert("UNLINK".into(), plan.unlink.iter().map(|one| records::dist_json(one.repodata(), alias)).collect());
+        actions.insert(
+            "UNLINK".into(),
+            plan.unlink.iter().map(|one| records::dist_json(one.repodata(), alias)).collect(),
+        );
     }
     Value::Object(actions)
 }
@@ -29,7 +35,9 @@ pub(crate) fn actions(plan: &Plan, fetch: &[RepoDataRecord], alias: &str) -> Val
 /// `## Package Plan ##`.
 pub(crate) fn text(plan: &Plan, fetch: &[RepoDataRecord], alias: &str) -> String {
     let mut out = format!("\n## Package Plan ##\n\n  environment location: {}\n\n", plan.prefix.display());
-    for (title, specs) in [("removed specs", &plan.remove_specs), ("added / updated specs", &plan.update_specs)] {
+    for (title, specs) in
+        [("removed specs", &plan.remove_specs), ("added / updated specs", &plan.update_specs)]
+    {
         if !specs.is_empty() {
             let mut sorted = specs.clone();
             sorted.sort();
@@ -39,26 +47,41 @@ pub(crate) fn text(plan: &Plan, fetch: &[RepoDataRecord], alias: &str) -> String
         }
     }
     downloads(&mut out, fetch, alias);
-    let old: BTreeMap<&str, &RepoDataRecord> = plan.unlink.iter().map(|one| (one.name(), one.repodata())).collect();
-    let new: BTreeMap<&str, &RepoDataRecord> = plan.link.iter().map(|r| (r.package_record.name.as_normalized(), r)).collect();
-    section(&mut out, "The following NEW packages will be INSTALLED", new.iter().filter(|(n, _)| !old.contains_key(*n)).map(|(name, record)| {
-        format!("  {:<18} {} ", short(name, 18), records::dist_str(record, alias))
-    }));
-    section(&mut out, "The following packages will be REMOVED", old.iter().filter(|(n, _)| !new.contains_key(*n)).map(|(_, record)| {
-        format!("  {}", records::stem(record))
-    }));
+    let old: BTreeMap<&str, &RepoDataRecord> =
+        plan.unlink.iter().map(|one| (one.name(), one.repodata())).collect();
+    let new: BTreeMap<&str, &RepoDataRecord> =
+        plan.link.iter().map(|r| (r.package_record.name.as_normalized(), r)).collect();
+    section(
+        &mut out,
+        "The following NEW packages will be INSTALLED",
+        new.iter()
+            .filter(|(n, _)| !old.contains_key(*n))
+            .map(|(name, record)| format!("  {:<18} {} ", short(name, 18), records::dist_str(record, alias))),
+    );
+    section(
+        &mut out,
+        "The following packages will be REMOVED",
+        old.iter()
+            .filter(|(n, _)| !new.contains_key(*n))
+            .map(|(_, record)| format!("  {}", records::stem(record))),
+    );
     let changed = |wanted: Change| {
-        old.iter().filter_map(|(name, before)| {
-            let after = new.get(name)?;
-            (change(before, after) == wanted).then(|| {
-                let (left, right) = difference(before, after, alias);
-                format!("  {:<18} {:>38} --> {right} ", short(name, 18), short(&left, 38))
+        old.iter()
+            .filter_map(|(name, before)| {
+                let after = new.get(name)?;
+                (change(before, after) == wanted).then(|| {
+                    let (left, right) = difference(before, after, alias);
+                    format!("  {:<18} {:>38} --> {right} ", short(name, 18), short(&left, 38))
+                })
             })
-        })
-        .collect::<Vec<_>>()
+            .collect::<Vec<_>>()
     };
     section(&mut out, "The following packages will be UPDATED", changed(Change::Up).into_iter());
-    section(&mut out, "The following packages will be SUPERSEDED by a higher-priority channel", changed(Change::Elsewhere).into_iter());
+    section(
+        &mut out,
+        "The following packages will be SUPERSEDED by a higher-priority channel",
+        changed(Change::Elsewhere).into_iter(),
+    );
     section(&mut out, "The following packages will be DOWNGRADED", changed(Change::Down).into_iter());
     out.push('\n');
     out
@@ -70,12 +93,24 @@ fn downloads(out: &mut String, fetch: &[RepoDataRecord], alias: &str) {
     }
     let mut sorted: Vec<&RepoDataRecord> = fetch.iter().collect();
     sorted.sort_by(|a, b| a.package_record.name.as_normalized().cmp(b.package_record.name.as_normalized()));
-    let _ = writeln!(out, "\nThe following packages will be downloaded:\n\n    {:<27}|{:>17}\n    {:<27}|{:>17}", "package", "build", "-".repeat(27), "-".repeat(17));
+    let _ = writeln!(
+        out,
+        "\nThe following packages will be downloaded:\n\n    {:<27}|{:>17}\n    {:<27}|{:>17}",
+        "package",
+        "build",
+        "-".repeat(27),
+        "-".repeat(17)
+    );
     for record in &sorted {
         let package = &record.package_record;
         let title = format!("{}-{}", package.name.as_normalized(), package.version);
         let size = human_bytes(package.size.unwrap_or(0));
-        let _ = writeln!(out, "    {title:<27}|{:>17}{size:>15}  {}", package.build.to_string(), records::channel_name(record, alias));
+        let _ = writeln!(
+            out,
+            "    {title:<27}|{:>17}{size:>15}  {}",
+            package.build.to_string(),
+            records::channel_name(record, alias)
+        );
     }
     let total = human_bytes(sorted.iter().map(|r| r.package_record.size.unwrap_or(0)).sum());
     let _ = writeln!(out, "    {}\n{}Total: {total:>14}", "-".repeat(60), " ".repeat(43));

@@ -34,23 +34,36 @@ pub(crate) fn edit(text: &str, change: &Change) -> Result<(String, Vec<String>)>
             let (key, part) = known(name)?;
             set(text, key, part, value, &parsed)?
         }
-        Change::Append(name, value) => list(text, known(name)?.0, &parsed, |all| place(all, value, false, &mut warnings, name))?,
-        Change::Prepend(name, value) => list(text, known(name)?.0, &parsed, |all| place(all, value, true, &mut warnings, name))?,
+        Change::Append(name, value) => {
+            list(text, known(name)?.0, &parsed, |all| place(all, value, false, &mut warnings, name))?
+        }
+        Change::Prepend(name, value) => {
+            list(text, known(name)?.0, &parsed, |all| place(all, value, true, &mut warnings, name))?
+        }
         Change::Remove(name, value) => {
             let key = known(name)?.0;
             let before = current(&parsed, key);
             if before.is_none() {
-                return Err(Error::named("CondaKeyError", format!("'{name}': key {name:?} is not in the config file")));
+                return Err(Error::named(
+                    "CondaKeyError",
+                    format!("'{name}': key {name:?} is not in the config file"),
+                ));
             }
             if !before.unwrap_or_default().contains(value) {
-                return Err(Error::named("CondaKeyError", format!("'{name}': value {value:?} not present in config")));
+                return Err(Error::named(
+                    "CondaKeyError",
+                    format!("'{name}': value {value:?} not present in config"),
+                ));
             }
             list(text, key, &parsed, |all| all.retain(|one| one != value))?
         }
         Change::RemoveKey(name) => {
             let key = known(name)?.0;
             if parsed.get(key.name).is_none() {
-                return Err(Error::named("CondaKeyError", format!("'{name}': key {name:?} is not in the config file")));
+                return Err(Error::named(
+                    "CondaKeyError",
+                    format!("'{name}': key {name:?} is not in the config file"),
+                ));
             }
             replace(text, key.name, "")
         }
@@ -75,9 +88,8 @@ fn known(name: &str) -> Result<(&'static Key, Option<&str>)> {
 
 fn set(text: &str, key: &'static Key, part: Option<&str>, value: &str, parsed: &Value) -> Result<String> {
     match (key.kind, part) {
-        (Kind::List(_), _) => {
-            Err(Error::value(format!("Key '{}' is a list.", key.name)).with_hint(format!("conda config --add {} {value}", key.name)))
-        }
+        (Kind::List(_), _) => Err(Error::value(format!("Key '{}' is a list.", key.name))
+            .with_hint(format!("conda config --add {} {value}", key.name))),
         (Kind::Map, None) => Err(Error::value(format!("Key '{}' holds several names.", key.name))
             .with_hint(format!("conda config --set {}.NAME {value}", key.name))),
         (Kind::Map, Some(part)) => {
@@ -91,7 +103,9 @@ fn set(text: &str, key: &'static Key, part: Option<&str>, value: &str, parsed: &
         _ => {
             let value = match (key.kind, truth(value)) {
                 (Kind::Bool, Some(b)) => Value::Bool(b),
-                (Kind::Text, Some(b)) if matches!(value, "true" | "false" | "True" | "False") => Value::Bool(b),
+                (Kind::Text, Some(b)) if matches!(value, "true" | "false" | "True" | "False") => {
+                    Value::Bool(b)
+                }
                 _ => serde_yaml::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned())),
             };
             check(key, &value, "--set")?;
@@ -104,14 +118,20 @@ fn current(parsed: &Value, key: &Key) -> Option<Vec<String>> {
     parsed.get(key.name).map(super::entries)
 }
 
-fn list(text: &str, key: &'static Key, parsed: &Value, change: impl FnOnce(&mut Vec<String>)) -> Result<String> {
+fn list(
+    text: &str,
+    key: &'static Key,
+    parsed: &Value,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Result<String> {
     if !matches!(key.kind, Kind::List(_)) {
         return Err(Error::value(format!("Key '{}' is not a known sequence parameter.", key.name))
             .with_hint(format!("conda config --set {} VALUE", key.name)));
     }
     // As conda does: the first entry of `channels` is added to its default.
-    let mut all = current(parsed, key)
-        .unwrap_or_else(|| if key.name == "channels" { super::Settings::default().list("channels") } else { Vec::new() });
+    let mut all = current(parsed, key).unwrap_or_else(|| {
+        if key.name == "channels" { super::Settings::default().list("channels") } else { Vec::new() }
+    });
     change(&mut all);
     let value = Value::Sequence(all.into_iter().map(Value::String).collect());
     Ok(replace(text, key.name, &block(key.name, &value)))
@@ -131,7 +151,9 @@ fn block(name: &str, value: &Value) -> String {
     mapping.insert(Value::String(name.to_owned()), value.clone());
     let text = serde_yaml::to_string(&mapping).unwrap_or_default();
     // Lists are indented, as conda writes them.
-    text.lines().map(|line| if line.starts_with("- ") { format!("  {line}\n") } else { format!("{line}\n") }).collect()
+    text.lines()
+        .map(|line| if line.starts_with("- ") { format!("  {line}\n") } else { format!("{line}\n") })
+        .collect()
 }
 
 /// Puts `new` where the top-level key stands, else at the end.
@@ -168,9 +190,13 @@ mod tests {
 
     #[test]
     fn comments_and_other_keys_stay() {
-        let before = "# mine\nchannels:\n  - a  # the first\n  - b\noffline: false # no\nauto_update_conda: false\n";
+        let before =
+            "# mine\nchannels:\n  - a  # the first\n  - b\noffline: false # no\nauto_update_conda: false\n";
         let after = done(before, Change::Prepend("channels".into(), "c".into()));
-        assert_eq!(after, "# mine\nchannels:\n  - c\n  - a\n  - b\noffline: false # no\nauto_update_conda: false\n");
+        assert_eq!(
+            after,
+            "# mine\nchannels:\n  - c\n  - a\n  - b\noffline: false # no\nauto_update_conda: false\n"
+        );
         let after = done(&after, Change::Set("offline".into(), "yes".into()));
         assert!(after.ends_with("offline: true\nauto_update_conda: false\n"), "{after}");
         assert_eq!(done("a: 1\noffline: true\n", Change::RemoveKey("offline".into())), "a: 1\n");
@@ -178,7 +204,10 @@ mod tests {
 
     #[test]
     fn the_first_channel_is_added_to_the_default_one() {
-        assert_eq!(done("", Change::Prepend("channels".into(), "x".into())), "channels:\n  - x\n  - conda-forge\n");
+        assert_eq!(
+            done("", Change::Prepend("channels".into(), "x".into())),
+            "channels:\n  - x\n  - conda-forge\n"
+        );
     }
 
     #[test]
@@ -194,6 +223,9 @@ mod tests {
     #[test]
     fn names_in_a_map_are_set_one_by_one() {
         let after = done("", Change::Set("proxy_servers.https".into(), "http://p:3128".into()));
-        assert_eq!(done(&after, Change::Set("proxy_servers.http".into(), "x".into())), "proxy_servers:\n  https: http://p:3128\n  http: x\n");
+        assert_eq!(
+            done(&after, Change::Set("proxy_servers.http".into(), "x".into())),
+            "proxy_servers:\n  https: http://p:3128\n  http: x\n"
+        );
     }
 }

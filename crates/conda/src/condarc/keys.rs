@@ -48,7 +48,13 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'sta
     Key { name, alias: None, kind, usage: Use::Honoured, about, default }
 }
 
-const fn aliased(name: &'static str, alias: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+const fn aliased(
+    name: &'static str,
+    alias: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
     Key { name, alias: Some(alias), kind, usage: Use::Honoured, about, default }
 }
 
@@ -78,7 +84,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("channel_priority", Text, "flexible", "strict, flexible or disabled."),
     accepted("channel_settings", List(','), "[]"),
     aliased("channels", "channel", List(','), "[conda-forge]", "Where packages are searched, in this order."),
-    aliased("client_ssl_cert", "client_cert", Text, "null", "A client's certificate: not supported, an error."),
+    aliased(
+        "client_ssl_cert",
+        "client_cert",
+        Text,
+        "null",
+        "A client's certificate: not supported, an error.",
+    ),
     accepted("client_ssl_cert_key", Text, "null"),
     key("create_default_packages", List(','), "[]", "Packages of every new environment."),
     key("custom_channels", Map, "{}", "Channels by name, each with the server it is on."),
@@ -94,7 +106,13 @@ pub(crate) const KEYS: &[Key] = &[
     accepted("dry_run", Bool, "false"),
     accepted("enable_private_envs", Bool, "false"),
     key("env_prompt", Text, "'({default_env}) '", "What the prompt shows."),
-    aliased("envs_dirs", "envs_path", List(':'), "[]", "Where environments are; the first writable one is for new ones."),
+    aliased(
+        "envs_dirs",
+        "envs_path",
+        List(':'),
+        "[]",
+        "Where environments are; the first writable one is for new ones.",
+    ),
     accepted("error_upload_url", Text, "null"),
     accepted("execute_threads", Number, "1"),
     accepted("experimental", List(','), "[]"),

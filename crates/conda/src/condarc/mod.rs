@@ -36,6 +36,11 @@ impl Settings {
         self.layers.iter().rev().find_map(|layer| layer.values.get(name))
     }
 
+    /// Some source sets it.
+    pub(crate) fn set(&self, name: &str) -> bool {
+        self.strongest(name).is_some()
+    }
+
     /// A text, if one is set.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.strongest(name).and_then(scalar).or_else(|| default(name).as_ref().and_then(scalar))
@@ -141,8 +146,13 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 /// Sees that a value is what its key holds.
 pub(crate) fn check(key: &Key, value: &Value, source: &str) -> Result<()> {
     let good = match key.kind {
-        Kind::Bool => matches!(value, Value::Null) || scalar(value).is_some_and(|text| truth(&text).is_some()),
-        Kind::Number => matches!(value, Value::Null) || scalar(value).is_some_and(|t| t.parse::<f64>().is_ok() || truth(&t).is_some()),
+        Kind::Bool => {
+            matches!(value, Value::Null) || scalar(value).is_some_and(|text| truth(&text).is_some())
+        }
+        Kind::Number => {
+            matches!(value, Value::Null)
+                || scalar(value).is_some_and(|t| t.parse::<f64>().is_ok() || truth(&t).is_some())
+        }
         Kind::Text => !matches!(value, Value::Sequence(_) | Value::Mapping(_)),
         Kind::List(_) => !matches!(value, Value::Mapping(_)),
         Kind::Map => matches!(value, Value::Null | Value::Mapping(_)),

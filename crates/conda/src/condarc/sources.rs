@@ -68,7 +68,10 @@ impl Places {
 ///
 /// # Errors
 /// A file that cannot be read, is no YAML, or holds a value of the wrong sort.
-pub(crate) fn load(places: &Places, variable: &dyn Fn(&str) -> Option<String>) -> Result<(Settings, Vec<String>)> {
+pub(crate) fn load(
+    places: &Places,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Settings, Vec<String>)> {
     let mut settings = Settings::default();
     let mut warnings = Vec::new();
     for file in places.all().iter().flat_map(|place| files(place)) {
@@ -101,10 +104,14 @@ pub(super) fn parse(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Layer, Vec<String>)> {
     let broken = |reason: String| {
-        Error::named("ConfigurationLoadError", format!("Unable to load configuration file.\n  path: {source}\n  reason: {reason}"))
-            .with_hint(format!("correct that line, or move the file away: mv {source} {source}.broken"))
+        Error::named(
+            "ConfigurationLoadError",
+            format!("Unable to load configuration file.\n  path: {source}\n  reason: {reason}"),
+        )
+        .with_hint(format!("correct that line, or move the file away: mv {source} {source}.broken"))
     };
-    let value: Value = serde_yaml::from_str(text).map_err(|error| broken(format!("invalid yaml: {error}")))?;
+    let value: Value =
+        serde_yaml::from_str(text).map_err(|error| broken(format!("invalid yaml: {error}")))?;
     let mapping = match value {
         Value::Null => serde_yaml::Mapping::new(),
         Value::Mapping(mapping) => mapping,
@@ -130,11 +137,18 @@ pub(super) fn parse(
 fn variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Layer> {
     let mut layer = Layer { source: "envvars".to_owned(), ..Layer::default() };
     for key in keys::KEYS {
-        let names = [Some(key.name), key.alias].into_iter().flatten().map(|n| format!("CONDA_{}", n.to_uppercase()));
-        let Some((name, text)) = names.rev().find_map(|name| Some((name.clone(), variable(&name)?))) else { continue };
+        let names =
+            [Some(key.name), key.alias].into_iter().flatten().map(|n| format!("CONDA_{}", n.to_uppercase()));
+        let Some((name, text)) = names.rev().find_map(|name| Some((name.clone(), variable(&name)?))) else {
+            continue;
+        };
         let value = match key.kind {
             Kind::List(separator) => Value::Sequence(
-                text.split(separator).map(str::trim).filter(|t| !t.is_empty()).map(|t| Value::String(t.to_owned())).collect(),
+                text.split(separator)
+                    .map(str::trim)
+                    .filter(|t| !t.is_empty())
+                    .map(|t| Value::String(t.to_owned()))
+                    .collect(),
             ),
             Kind::Map => continue,
             _ if text.is_empty() => continue,
@@ -170,7 +184,9 @@ fn expand_text(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String 
         let after = &rest[at + 1..];
         let (name, next) = match after.strip_prefix('{') {
             Some(inner) => inner.split_once('}').unwrap_or(("", after)),
-            None => after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len())),
+            None => after.split_at(
+                after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()),
+            ),
         };
         match variable(name).filter(|_| !name.is_empty()) {
             Some(found) => out.push_str(&found),
@@ -207,7 +223,10 @@ mod tests {
 
     #[test]
     fn home_and_variables_are_expanded() {
-        assert_eq!(expand_text("~/x/$HOME/${HOME}/$NO/${NO}", &vars), "/home/ann/x//home/ann//home/ann/$NO/${NO}");
+        assert_eq!(
+            expand_text("~/x/$HOME/${HOME}/$NO/${NO}", &vars),
+            "/home/ann/x//home/ann//home/ann/$NO/${NO}"
+        );
         assert_eq!(expand_text("~ann", &vars), "~ann");
     }
 
@@ -216,7 +235,12 @@ mod tests {
         let (_, warnings) = parse("/x", "chanels: [a]\n", &vars).unwrap();
         assert_eq!(warnings, ["/x: unknown key chanels; is channels meant?"]);
         let error = parse("/x", "channels: [a\nb: c\n", &vars).err().unwrap();
-        assert!(error.to_string().starts_with("Unable to load configuration file.\n  path: /x\n  reason: invalid yaml: "), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("Unable to load configuration file.\n  path: /x\n  reason: invalid yaml: "),
+            "{error}"
+        );
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 
@@ -231,7 +255,15 @@ mod tests {
         };
         let all: Vec<String> = places.all().iter().map(|p| p.display().to_string()).collect();
         let position = |p: &str| all.iter().position(|x| x == p).unwrap();
-        let order = ["/etc/conda/.condarc", "/opt/conda/condarc.d", "/home/ann/.config/conda/.condarc", "/home/ann/.conda/condarc", "/home/ann/.condarc", "/envs/a/.condarc", "/tmp/rc"];
+        let order = [
+            "/etc/conda/.condarc",
+            "/opt/conda/condarc.d",
+            "/home/ann/.config/conda/.condarc",
+            "/home/ann/.conda/condarc",
+            "/home/ann/.condarc",
+            "/envs/a/.condarc",
+            "/tmp/rc",
+        ];
         assert!(order.windows(2).all(|pair| position(pair[0]) < position(pair[1])));
     }
 }

@@ -43,10 +43,14 @@ impl Resolver {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["nameserver", server] => resolver.servers.extend(server.parse::<IpAddr>()),
-                ["search" | "domain", domains @ ..] => resolver.search = domains.iter().map(|d| (*d).to_owned()).collect(),
+                ["search" | "domain", domains @ ..] => {
+                    resolver.search = domains.iter().map(|d| (*d).to_owned()).collect()
+                }
                 ["options", options @ ..] => {
-                    let value = |name: &str| options.iter().find_map(|o| o.strip_prefix(name)?.parse::<u64>().ok());
-                    resolver.ndots = value("ndots:").map_or(resolver.ndots, |n| usize::try_from(n).unwrap_or(1));
+                    let value =
+                        |name: &str| options.iter().find_map(|o| o.strip_prefix(name)?.parse::<u64>().ok());
+                    resolver.ndots =
+                        value("ndots:").map_or(resolver.ndots, |n| usize::try_from(n).unwrap_or(1));
                     resolver.timeout = value("timeout:").map_or(resolver.timeout, Duration::from_secs);
                 }
                 _ => {}
@@ -61,8 +65,12 @@ impl Resolver {
     /// The addresses of a name. Blocks.
     fn lookup(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
         let name = name.trim_end_matches('.').to_lowercase();
-        let known: Vec<IpAddr> =
-            self.hosts.iter().filter(|(_, names)| names.contains(&name)).map(|(address, _)| *address).collect();
+        let known: Vec<IpAddr> = self
+            .hosts
+            .iter()
+            .filter(|(_, names)| names.contains(&name))
+            .map(|(address, _)| *address)
+            .collect();
         if !known.is_empty() {
             return Ok(known);
         }
@@ -77,7 +85,8 @@ impl Resolver {
                 Err(e) => failure = Some(e),
             }
         }
-        let unknown = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no address for the host {name}"));
+        let unknown =
+            || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no address for the host {name}"));
         Err(failure.unwrap_or_else(unknown))
     }
 
@@ -85,13 +94,18 @@ impl Resolver {
     fn candidates(&self, name: &str) -> Vec<String> {
         let within = self.search.iter().map(|domain| format!("{name}.{domain}"));
         let own = std::iter::once(name.to_owned());
-        if name.matches('.').count() >= self.ndots { own.chain(within).collect() } else { within.chain(own).collect() }
+        if name.matches('.').count() >= self.ndots {
+            own.chain(within).collect()
+        } else {
+            within.chain(own).collect()
+        }
     }
 
     fn ask_all(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
         let mut failure = None;
         for server in self.servers.iter().cycle().take(self.servers.len() * ATTEMPTS) {
-            let both: std::io::Result<Vec<_>> = [1, 28].iter().map(|kind| self.ask(*server, name, *kind)).collect();
+            let both: std::io::Result<Vec<_>> =
+                [1, 28].iter().map(|kind| self.ask(*server, name, *kind)).collect();
             match both {
                 Ok(answers) => return Ok(answers.concat()),
                 Err(e) => failure = Some(e),
@@ -101,9 +115,12 @@ impl Resolver {
     }
 
     fn ask(&self, server: IpAddr, name: &str, kind: u16) -> std::io::Result<Vec<IpAddr>> {
-        let id = u16::try_from(std::process::id() & 0x7fff).unwrap_or(7) ^ kind ^ u16::try_from(name.len()).unwrap_or(0);
+        let id = u16::try_from(std::process::id() & 0x7fff).unwrap_or(7)
+            ^ kind
+            ^ u16::try_from(name.len()).unwrap_or(0);
         let question = question(id, name, kind);
-        let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let local: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((local, 0))?;
         socket.set_read_timeout(Some(self.timeout))?;
         socket.connect((server, 53))?;
@@ -163,13 +180,19 @@ fn question(id: u16, name: &str, kind: u16) -> Vec<u8> {
 
 /// The addresses in an answer. A name that does not exist has none.
 fn answers(bytes: &[u8], kind: u16) -> std::io::Result<Vec<IpAddr>> {
-    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "the name server's answer makes no sense");
+    let broken =
+        || std::io::Error::new(std::io::ErrorKind::InvalidData, "the name server's answer makes no sense");
     let word = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let (questions, count) = (word(4).ok_or_else(broken)?, word(6).ok_or_else(broken)?);
     match bytes.get(3).map(|code| code & 0x0f) {
         Some(0) => {}
         Some(3) => return Ok(Vec::new()),
-        code => return Err(std::io::Error::other(format!("the name server answers with error {}", code.unwrap_or(0)))),
+        code => {
+            return Err(std::io::Error::other(format!(
+                "the name server answers with error {}",
+                code.unwrap_or(0)
+            )));
+        }
     }
     let mut at = 12;
     for _ in 0..questions {

@@ -28,12 +28,15 @@ pub(crate) fn client(context: &Context) -> Result<ClientWithMiddleware> {
         .read_timeout(seconds("remote_read_timeout_secs"))
         .dns_resolver(Arc::new(dns::Resolver::from_files()));
     if settings.text("client_ssl_cert").is_some() {
-        return Err(Error::value("client_ssl_cert: certificates of clients are not supported")
-            .with_hint("a proxy on this machine can hold the certificate: conda config --set proxy_servers.https URL"));
+        return Err(Error::value("client_ssl_cert: certificates of clients are not supported").with_hint(
+            "a proxy on this machine can hold the certificate: conda config --set proxy_servers.https URL",
+        ));
     }
     match settings.text("ssl_verify") {
         Some(text) if truth(&text) == Some(false) => builder = builder.tls_danger_accept_invalid_certs(true),
-        Some(text) if truth(&text).is_none() && text != "truststore" => builder = builder.tls_certs_merge(certificates(&text)?),
+        Some(text) if truth(&text).is_none() && text != "truststore" => {
+            builder = builder.tls_certs_merge(certificates(&text)?)
+        }
         _ => {
             if let Some(file) = context.var("REQUESTS_CA_BUNDLE").or_else(|| context.var("CURL_CA_BUNDLE")) {
                 builder = builder.tls_certs_merge(certificates(&file)?);
@@ -47,8 +50,10 @@ pub(crate) fn client(context: &Context) -> Result<ClientWithMiddleware> {
             "https" => Proxy::https(url),
             "all" => Proxy::all(url),
             host => {
-                return Err(Error::value(format!("proxy_servers: a proxy for {host} alone is not supported"))
-                    .with_hint("http, https and all are; NO_PROXY names hosts to be reached directly"));
+                return Err(Error::value(format!(
+                    "proxy_servers: a proxy for {host} alone is not supported"
+                ))
+                .with_hint("http, https and all are; NO_PROXY names hosts to be reached directly"));
             }
         };
         let proxy = proxy.context(|| format!("proxy_servers: using {url} for {scheme}"))?;

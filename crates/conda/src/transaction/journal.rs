@@ -92,7 +92,8 @@ impl Open {
             match moved.and_then(|()| std::fs::rename(&from, &to)) {
                 Ok(()) => {}
                 // Gone already: the user removed it, or two packages had it.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.parent().is_some_and(Path::is_dir) => {}
+                Err(e)
+                    if e.kind() == std::io::ErrorKind::NotFound && to.parent().is_some_and(Path::is_dir) => {}
                 Err(e) => return Err(e).context(|| format!("moving {} away", from.display())),
             }
         }
@@ -125,7 +126,9 @@ impl Open {
         match undo(&self.prefix, &self.journal) {
             Ok(()) if self.journal.created => error.with_hint("nothing is left of the new environment"),
             Ok(()) => error.with_hint("the environment is as it was before"),
-            Err(second) => error.with_hint(format!("undoing the change failed as well ({second:?}); the next command tries again")),
+            Err(second) => error.with_hint(format!(
+                "undoing the change failed as well ({second:?}); the next command tries again"
+            )),
         }
     }
 }
@@ -133,7 +136,8 @@ impl Open {
 /// After the point of no return: left-overs and directories that are empty now.
 fn finish(prefix: &Path, journal: &Journal) {
     let _ = remove_tree(&prefix.join(DIR));
-    let mut parents: BTreeSet<&Path> = journal.gone.iter().flat_map(|path| path.ancestors().skip(1)).collect();
+    let mut parents: BTreeSet<&Path> =
+        journal.gone.iter().flat_map(|path| path.ancestors().skip(1)).collect();
     parents.remove(Path::new(""));
     parents.remove(Path::new("conda-meta"));
     for parent in parents.iter().rev() {
@@ -166,7 +170,10 @@ pub(crate) fn mend(prefix: &Path) -> Result<bool> {
         Err(_) => {
             remove_tree(&dir)?;
             if !crate::envs::is_environment(prefix) {
-                undo_creation(prefix, &Journal { created: true, directory_existed: false, ..Journal::default() });
+                undo_creation(
+                    prefix,
+                    &Journal { created: true, directory_existed: false, ..Journal::default() },
+                );
             }
             return Ok(false);
         }
@@ -240,7 +247,9 @@ fn remove_all_but(prefix: &Path, keep: &str) -> Result<()> {
 fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(()),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(()),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
         Err(e) => Err(e).context(|| format!("removing {}", path.display())),
     }
 }
@@ -282,7 +291,10 @@ mod tests {
         Journal {
             history: Some(1),
             gone: vec!["lib/a/old".into()],
-            new: vec![NewFile { path: "lib/both".into(), existed: true }, NewFile { path: "lib/n/new".into(), existed: false }],
+            new: vec![
+                NewFile { path: "lib/both".into(), existed: true },
+                NewFile { path: "lib/n/new".into(), existed: false },
+            ],
             directories: vec!["lib/n".into()],
             ..Journal::default()
         }
@@ -323,14 +335,21 @@ mod tests {
         std::fs::write(env.path().join("lib/both"), "theirs").unwrap();
         std::fs::write(env.path().join("lib/n/new"), "new").unwrap();
         open.commit().unwrap();
-        assert_eq!(tree(env.path()), ["conda-meta/", "conda-meta/history=h", "lib/", "lib/both=theirs", "lib/n/", "lib/n/new=new"]);
+        assert_eq!(
+            tree(env.path()),
+            ["conda-meta/", "conda-meta/history=h", "lib/", "lib/both=theirs", "lib/n/", "lib/n/new=new"]
+        );
     }
 
     #[test]
     fn an_environment_that_was_being_made_vanishes() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("e");
-        let created = Journal { created: true, new: vec![NewFile { path: "f".into(), existed: false }], ..Journal::default() };
+        let created = Journal {
+            created: true,
+            new: vec![NewFile { path: "f".into(), existed: false }],
+            ..Journal::default()
+        };
         let open = created.open(&prefix).unwrap();
         open.save().unwrap();
         std::fs::write(prefix.join("f"), "x").unwrap();

@@ -36,8 +36,19 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Its directory in the cache
     pub(crate) source: PathBuf,
+    /// Tells it from every other package: its name with a part of its hash
+    pub(crate) key: String,
     /// Its paths
     pub(crate) contents: Contents,
+}
+
+impl Package {
+    /// A python source in it carries the environment's path.
+    pub(crate) fn patched(&self) -> bool {
+        let mut sources =
+            self.contents.entries.iter().filter(|(_, target)| target.extension().is_some_and(|e| e == "py"));
+        sources.any(|(entry, _)| entry.prefix_placeholder.is_some())
+    }
 }
 
 impl Linker<'_> {
@@ -47,12 +58,19 @@ impl Linker<'_> {
     /// # Errors
     /// A file that cannot be made; the user's interruption.
     pub(crate) fn link(&self, packages: &[Package]) -> Result<Vec<Vec<prefix_record::PathsEntry>>> {
-        let winner: HashMap<&Path, usize> =
-            packages.iter().enumerate().flat_map(|(i, p)| p.contents.entries.iter().map(move |(_, t)| (t.as_path(), i))).collect();
-        let jobs: Vec<(usize, usize)> =
-            packages.iter().enumerate().flat_map(|(i, p)| (0..p.contents.entries.len()).map(move |j| (i, j))).collect();
+        let winner: HashMap<&Path, usize> = packages
+            .iter()
+            .enumerate()
+            .flat_map(|(i, p)| p.contents.entries.iter().map(move |(_, t)| (t.as_path(), i)))
+            .collect();
+        let jobs: Vec<(usize, usize)> = packages
+            .iter()
+            .enumerate()
+            .flat_map(|(i, p)| (0..p.contents.entries.len()).map(move |j| (i, j)))
+            .collect();
         let kind = |(i, j): &(usize, usize)| packages[*i].contents.entries[*j].0.path_type;
-        let (links, files): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| kind(job) == PathType::SoftLink);
+        let (links, files): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| kind(job) == PathType::SoftLink);
         let one = |&(i, j): &(usize, usize)| {
             let (entry, target) = &packages[i].contents.entries[j];
             let wins = winner.get(target.as_path()) == Some(&i);
@@ -70,20 +88,31 @@ impl Linker<'_> {
         Ok(records)
     }
 
-    fn entry(&self, package: &Package, entry: &PathsEntry, target: &Path, wins: bool) -> Result<Option<prefix_record::PathsEntry>> {
+    fn entry(
+        &self,
+        package: &Package,
+        entry: &PathsEntry,
+        target: &Path,
+        wins: bool,
+    ) -> Result<Option<prefix_record::PathsEntry>> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
         }
         let source = package.source.join(&entry.relative_path);
         let destination = self.prefix.join(target);
         let failed = |e: std::io::Error| {
-            let error = Error::new(format!("linking {} of the package {}", destination.display(), package.name));
+            let error =
+                Error::new(format!("linking {} of the package {}", destination.display(), package.name));
             match e.kind() {
-                std::io::ErrorKind::NotFound if !source.exists() && source.symlink_metadata().is_err() => error.with_source(e).with_hint(format!(
-                    "the package cache is damaged: rm -r {} and try again",
-                    package.source.display()
-                )),
-                std::io::ErrorKind::StorageFull => error.with_source(e).with_hint("make space: conda clean --all, df -h"),
+                std::io::ErrorKind::NotFound if !source.exists() && source.symlink_metadata().is_err() => {
+                    error.with_source(e).with_hint(format!(
+                        "the package cache is damaged: rm -r {} and try again",
+                        package.source.display()
+                    ))
+                }
+                std::io::ErrorKind::StorageFull => {
+                    error.with_source(e).with_hint("make space: conda clean --all, df -h")
+                }
                 _ => error.with_source(e),
             }
         };
@@ -93,7 +122,7 @@ impl Linker<'_> {
             path_type: entry.path_type.into(),
             no_link: entry.no_link,
             sha256: entry.sha256,
-            sha256_in_prefix: entry.sha256,
+            sha256_in_prefix: entry.sha256.filter(|_| entry.path_type != PathType::SoftLink),
             size_in_bytes: entry.size_in_bytes,
             file_mode: entry.prefix_placeholder.as_ref().map(|p| p.file_mode),
             prefix_placeholder: entry.prefix_placeholder.as_ref().map(|p| p.placeholder.clone()),
@@ -111,8 +140,15 @@ impl Linker<'_> {
                 let bytes = std::fs::read(&source).map_err(failed)?;
                 let prefix = self.prefix.to_string_lossy();
                 let mut patched = Vec::with_capacity(bytes.len() + 256);
-                copy_and_replace_placeholders(&bytes, &mut patched, &placeholder.placeholder, &prefix, &self.subdir, placeholder.file_mode)
-                    .map_err(failed)?;
+                copy_and_replace_placeholders(
+                    &bytes,
+                    &mut patched,
+                    &placeholder.placeholder,
+                    &prefix,
+                    &self.subdir,
+                    placeholder.file_mode,
+                )
+                .map_err(failed)?;
                 let mode = std::fs::metadata(&source).map_err(failed)?.permissions().mode();
                 write_new(&destination, &patched, mode).map_err(failed)?;
                 record.sha256_in_prefix = Some(compute_bytes_digest::<Sha256>(&patched));
@@ -123,7 +159,12 @@ impl Linker<'_> {
                 } else if let Err(e) = std::fs::hard_link(&source, &destination) {
                     match rustix::io::Errno::from_io_error(&e) {
                         // Another file system, none with links, or too many of them.
-                        Some(rustix::io::Errno::XDEV | rustix::io::Errno::PERM | rustix::io::Errno::MLINK | rustix::io::Errno::OPNOTSUPP) => {
+                        Some(
+                            rustix::io::Errno::XDEV
+                            | rustix::io::Errno::PERM
+                            | rustix::io::Errno::MLINK
+                            | rustix::io::Errno::OPNOTSUPP,
+                        ) => {
                             copy(&source, &destination).map_err(failed)?;
                         }
                         _ => return Err(failed(e)),
@@ -138,14 +179,20 @@ impl Linker<'_> {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn entry_points(&self, points: &[(EntryPoint, PathBuf)], python: &PythonInfo) -> Result<Vec<prefix_record::PathsEntry>> {
+    pub(crate) fn entry_points(
+        &self,
+        points: &[(EntryPoint, PathBuf)],
+        python: &PythonInfo,
+    ) -> Result<Vec<prefix_record::PathsEntry>> {
         let prefix = self.prefix.to_string_lossy();
         points
             .iter()
             .map(|(point, target)| {
-                let text = python_entry_point_template(&prefix, false, point, python);
+                // Indented by blanks, as conda does it.
+                let text = python_entry_point_template(&prefix, false, point, python).replace('\t', "    ");
                 let path = self.prefix.join(target);
-                write_new(&path, text.as_bytes(), 0o775).context(|| format!("writing the program {}", path.display()))?;
+                write_new(&path, text.as_bytes(), 0o775)
+                    .context(|| format!("writing the program {}", path.display()))?;
                 Ok(plain(target.clone(), prefix_record::PathType::UnixPythonEntryPoint))
             })
             .collect()
@@ -201,7 +248,12 @@ pub(crate) fn require_inside(prefix: &Path, packages: &[Package]) -> Result<()> 
             if !real.starts_with(&root) {
                 return Err(Error::named(
                     "SafetyError",
-                    format!("the package {} is refused: its directory {} leads to {}, outside the environment", package.name, parent.display(), real.display()),
+                    format!(
+                        "the package {} is refused: its directory {} leads to {}, outside the environment",
+                        package.name,
+                        parent.display(),
+                        real.display()
+                    ),
                 )
                 .with_hint("a link in the environment points there; remove it if it is yours"));
             }

@@ -7,6 +7,7 @@ mod link;
 mod paths;
 mod scripts;
 
+pub(crate) use compile::STORE;
 pub(crate) use journal::{interrupted, mend};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -65,26 +66,41 @@ pub(crate) struct Plan {
 impl Plan {
     /// The difference between what is there and what shall be, with packages
     /// that are installed again although nothing changes.
-    pub(crate) fn between(prefix: &Path, installed: Vec<Installed>, wanted: &[RepoDataRecord], again: &BTreeSet<String>) -> Self {
+    pub(crate) fn between(
+        prefix: &Path,
+        installed: Vec<Installed>,
+        wanted: &[RepoDataRecord],
+        again: &BTreeSet<String>,
+    ) -> Self {
         let minor = |version: String| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
         let python = |mut records: Box<dyn Iterator<Item = &RepoDataRecord> + '_>| {
-            records.find(|r| r.package_record.name.as_normalized() == "python").map(|r| minor(r.package_record.version.to_string()))
+            records
+                .find(|r| r.package_record.name.as_normalized() == "python")
+                .map(|r| minor(r.package_record.version.to_string()))
         };
         let old = python(Box::new(installed.iter().map(Installed::repodata)));
         let new = python(Box::new(wanted.iter()));
         let moved = old.is_some() && new.is_some() && old != new;
-        let by_name: HashMap<&str, &RepoDataRecord> = wanted.iter().map(|r| (r.package_record.name.as_normalized(), r)).collect();
+        let by_name: HashMap<&str, &RepoDataRecord> =
+            wanted.iter().map(|r| (r.package_record.name.as_normalized(), r)).collect();
         let stays = |one: &Installed| {
             let noarch = one.repodata().package_record.noarch.is_python();
-            !again.contains(one.name()) && !(moved && noarch) && by_name.get(one.name()).is_some_and(|record| same(one.repodata(), record))
+            !again.contains(one.name())
+                && !(moved && noarch)
+                && by_name.get(one.name()).is_some_and(|record| same(one.repodata(), record))
         };
         let (stay, gone): (Vec<_>, Vec<_>) = installed.into_iter().partition(stays);
         let kept: BTreeSet<&str> = stay.iter().map(Installed::name).collect();
-        let link = wanted.iter().filter(|r| !kept.contains(r.package_record.name.as_normalized())).cloned().collect();
-        let mut order: Vec<String> = PackageRecord::sort_topologically(gone.iter().map(|g| g.repodata().clone()).collect())
+        let link = wanted
             .iter()
-            .map(|r| r.package_record.name.as_normalized().to_owned())
+            .filter(|r| !kept.contains(r.package_record.name.as_normalized()))
+            .cloned()
             .collect();
+        let mut order: Vec<String> =
+            PackageRecord::sort_topologically(gone.iter().map(|g| g.repodata().clone()).collect())
+                .iter()
+                .map(|r| r.package_record.name.as_normalized().to_owned())
+                .collect();
         order.reverse();
         let mut unlink = gone;
         unlink.sort_by_key(|one| order.iter().position(|name| name == one.name()));
@@ -96,9 +112,22 @@ impl Plan {
         self.unlink.is_empty() && self.link.is_empty() && !self.create
     }
 
+    fn all(&self) -> impl Iterator<Item = &RepoDataRecord> {
+        self.link.iter().chain(self.stay.iter().map(Installed::repodata))
+    }
+
+    /// The exact python of the environment after the change.
+    fn python_version(&self) -> String {
+        self.all()
+            .find(|r| r.package_record.name.as_normalized() == "python")
+            .map(records::stem)
+            .unwrap_or_default()
+    }
+
     fn python(&self, context: &Context) -> Result<Option<PythonInfo>> {
-        let mut all = self.link.iter().chain(self.stay.iter().map(Installed::repodata));
-        let Some(python) = all.find(|r| r.package_record.name.as_normalized() == "python") else { return Ok(None) };
+        let Some(python) = self.all().find(|r| r.package_record.name.as_normalized() == "python") else {
+            return Ok(None);
+        };
         let info = PythonInfo::from_python_record(&python.package_record, context.subdir()?);
         info.map(Some).context(|| "reading the version of python".to_owned())
     }
@@ -114,7 +143,12 @@ impl Plan {
         for (record, source) in self.link.iter().zip(sources) {
             let name = records::stem(record);
             let contents = Contents::read(&source, &name, python.as_ref())?;
-            packages.push(Package { name, source, contents });
+            let hash = complete(record, &source)
+                .package_record
+                .sha256
+                .map_or_else(String::new, |sha256| crate::cache::hex(&sha256));
+            let key = format!("{name}-{}", &hash[..hash.len().min(16)]);
+            packages.push(Package { name, source, key, contents });
         }
         context.alive()?;
         link::require_inside(&self.prefix, &packages)?;
@@ -129,7 +163,7 @@ impl Plan {
         context.alive()?;
         let open = journal.open(&self.prefix)?;
         let step = progress.step("Executing transaction");
-        match open.save().and_then(|()| self.change(context, &packages, python.as_ref())) {
+        match open.save().and_then(|()| self.change(context, cache, &packages, python.as_ref())) {
             Ok(()) => open.commit()?,
             Err(error) => {
                 step.failed();
@@ -145,7 +179,8 @@ impl Plan {
     /// What there is, and what will be.
     fn journal(&self, packages: &[Package]) -> Result<Journal> {
         let directory_existed = self.prefix.is_dir();
-        let mut gone: Vec<PathBuf> = self.unlink.iter().flat_map(|one| one.files().map(Path::to_owned)).collect();
+        let mut gone: Vec<PathBuf> =
+            self.unlink.iter().flat_map(|one| one.files().map(Path::to_owned)).collect();
         for one in &self.unlink {
             gone.extend(one.file.strip_prefix(&self.prefix).map(Path::to_owned));
         }
@@ -177,15 +212,32 @@ impl Plan {
         }
         let mut new = Vec::with_capacity(targets.len());
         for path in targets {
-            let found = if directory_existed { std::fs::symlink_metadata(self.prefix.join(&path)).ok() } else { None };
+            let found = if directory_existed {
+                std::fs::symlink_metadata(self.prefix.join(&path)).ok()
+            } else {
+                None
+            };
             if found.as_ref().is_some_and(|meta| meta.is_dir()) && !leaving.contains(path.as_path()) {
-                return Err(Error::named("PathConflict", format!("a package has the file {}, where the environment has a directory", path.display()))
-                    .with_hint(format!("move it away: mv {0} {0}.mine", self.prefix.join(&path).display())));
+                return Err(Error::named(
+                    "PathConflict",
+                    format!(
+                        "a package has the file {}, where the environment has a directory",
+                        path.display()
+                    ),
+                )
+                .with_hint(format!("move it away: mv {0} {0}.mine", self.prefix.join(&path).display())));
             }
             new.push(NewFile { existed: found.is_some(), path });
         }
         let history = std::fs::metadata(history::path(&self.prefix)).ok().map(|meta| meta.len());
-        Ok(Journal { created: self.create, directory_existed, history, gone, new, directories: directories.into_iter().collect() })
+        Ok(Journal {
+            created: self.create,
+            directory_existed,
+            history,
+            gone,
+            new,
+            directories: directories.into_iter().collect(),
+        })
     }
 
     /// Paths that two packages claim, as warnings.
@@ -199,16 +251,29 @@ impl Plan {
         let mut warnings = Vec::new();
         for package in packages {
             for path in package.contents.targets() {
-                let other = owner.insert(path, &package.name).filter(|other| *other != package.name).or_else(|| kept.get(path).copied());
+                let other = owner
+                    .insert(path, &package.name)
+                    .filter(|other| *other != package.name)
+                    .or_else(|| kept.get(path).copied());
                 if let Some(other) = other {
-                    warnings.push(format!("ClobberWarning: the packages {other} and {} have one path: {}", package.name, path.display()));
+                    warnings.push(format!(
+                        "ClobberWarning: the packages {other} and {} have one path: {}",
+                        package.name,
+                        path.display()
+                    ));
                 }
             }
         }
         warnings
     }
 
-    fn change(&self, context: &Context, packages: &[Package], python: Option<&PythonInfo>) -> Result<()> {
+    fn change(
+        &self,
+        context: &Context,
+        cache: &Cache,
+        packages: &[Package],
+        python: Option<&PythonInfo>,
+    ) -> Result<()> {
         let linker = Linker {
             prefix: &self.prefix,
             subdir: context.subdir()?,
@@ -217,18 +282,17 @@ impl Plan {
         };
         let mut paths = linker.link(packages)?;
         if let Some(python) = python {
+            compile::run(&self.prefix, python, &self.python_version(), packages, &cache.stores())?;
             for (package, paths) in packages.iter().zip(&mut paths) {
-                paths.extend(linker.entry_points(&package.contents.entry_points, python)?);
-            }
-            let sources: Vec<_> = packages.iter().flat_map(|p| p.contents.compiled.iter().cloned()).collect();
-            let compiled: BTreeSet<PathBuf> = compile::run(&self.prefix, python, &sources)?.into_iter().collect();
-            for (package, paths) in packages.iter().zip(&mut paths) {
-                let there = package.contents.compiled.iter().filter(|(_, result)| compiled.contains(result));
+                let there =
+                    package.contents.compiled.iter().filter(|(_, result)| self.prefix.join(result).is_file());
                 paths.extend(there.map(|(_, result)| link::plain(result.clone(), PathType::PycFile)));
+                paths.extend(linker.entry_points(&package.contents.entry_points, python)?);
             }
         }
         context.alive()?;
-        std::fs::create_dir_all(self.prefix.join("conda-meta")).context(|| format!("making {}/conda-meta", self.prefix.display()))?;
+        std::fs::create_dir_all(self.prefix.join("conda-meta"))
+            .context(|| format!("making {}/conda-meta", self.prefix.display()))?;
         for ((record, package), paths) in self.link.iter().zip(packages).zip(paths) {
             self.record(record, package, paths, linker.copy)?;
         }
@@ -239,12 +303,24 @@ impl Plan {
         self.note(context)
     }
 
-    fn record(&self, record: &RepoDataRecord, package: &Package, paths: Vec<PathsEntry>, copied: bool) -> Result<()> {
+    fn record(
+        &self,
+        record: &RepoDataRecord,
+        package: &Package,
+        mut paths: Vec<PathsEntry>,
+        copied: bool,
+    ) -> Result<()> {
+        let files = paths.iter().map(|path| path.relative_path.clone()).collect();
+        // As conda: `files` is where they are, `paths_data` what the package calls them.
+        for ((entry, _), path) in package.contents.entries.iter().zip(&mut paths) {
+            path.relative_path.clone_from(&entry.relative_path);
+        }
         let link_type = if copied { LinkType::Copy } else { LinkType::HardLink };
         let known = PrefixRecord {
             package_tarball_full_path: Some(package.source.with_file_name(record.identifier.to_string())),
             extracted_package_dir: Some(package.source.clone()),
             link: Some(Link { source: package.source.clone(), link_type: Some(link_type) }),
+            files,
             ..PrefixRecord::from_repodata_record(complete(record, &package.source), paths)
         };
         let requested = self.requested.get(record.package_record.name.as_normalized()).map(String::as_str);
@@ -273,7 +349,9 @@ impl Plan {
 /// Hashes that the channel's index leaves out are known to the cache.
 fn complete(record: &RepoDataRecord, source: &Path) -> RepoDataRecord {
     let mut record = record.clone();
-    let known = std::fs::read(source.join("info/repodata_record.json")).ok().and_then(|b| serde_json::from_slice::<RepoDataRecord>(&b).ok());
+    let known = std::fs::read(source.join("info/repodata_record.json"))
+        .ok()
+        .and_then(|b| serde_json::from_slice::<RepoDataRecord>(&b).ok());
     if let Some(known) = known {
         record.package_record.sha256 = record.package_record.sha256.or(known.package_record.sha256);
         record.package_record.md5 = record.package_record.md5.or(known.package_record.md5);
@@ -288,7 +366,12 @@ pub(crate) fn same(one: &RepoDataRecord, other: &RepoDataRecord) -> bool {
     match (a.sha256, b.sha256, a.md5, b.md5) {
         (Some(x), Some(y), ..) => x == y,
         (_, _, Some(x), Some(y)) => x == y,
-        _ => a.name == b.name && a.version == b.version && a.build == b.build && records::channel_url(one) == records::channel_url(other),
+        _ => {
+            a.name == b.name
+                && a.version == b.version
+                && a.build == b.build
+                && records::channel_url(one) == records::channel_url(other)
+        }
     }
 }
 

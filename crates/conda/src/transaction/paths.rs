@@ -47,8 +47,14 @@ impl Contents {
         Self::plan(name, paths.paths, points, Some(python))
     }
 
-    fn plan(name: &str, paths: Vec<PathsEntry>, points: Vec<EntryPoint>, python: Option<&PythonInfo>) -> Result<Self> {
-        let mut contents = Self { entries: Vec::with_capacity(paths.len()), entry_points: Vec::new(), compiled: Vec::new() };
+    fn plan(
+        name: &str,
+        paths: Vec<PathsEntry>,
+        points: Vec<EntryPoint>,
+        python: Option<&PythonInfo>,
+    ) -> Result<Self> {
+        let mut contents =
+            Self { entries: Vec::with_capacity(paths.len()), entry_points: Vec::new(), compiled: Vec::new() };
         for entry in paths {
             inside(name, &entry.relative_path)?;
             let target = match python {
@@ -56,7 +62,10 @@ impl Contents {
                 None => entry.relative_path.clone(),
             };
             inside(name, &target)?;
-            if let (Some(python), true) = (python, target.extension().is_some_and(|e| e == "py") && entry.path_type != PathType::Directory) {
+            if let (Some(python), true) = (
+                python,
+                target.extension().is_some_and(|e| e == "py") && entry.path_type != PathType::Directory,
+            ) {
                 let compiled = compiled_path(&target, python);
                 contents.compiled.push((target.clone(), compiled));
             }
@@ -74,8 +83,11 @@ impl Contents {
 
     /// Every path that will be there.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Path> {
-        let entries = self.entries.iter().filter(|(e, _)| e.path_type != PathType::Directory).map(|(_, t)| t.as_path());
-        entries.chain(self.entry_points.iter().map(|(_, t)| t.as_path())).chain(self.compiled.iter().map(|(_, c)| c.as_path()))
+        let entries =
+            self.entries.iter().filter(|(e, _)| e.path_type != PathType::Directory).map(|(_, t)| t.as_path());
+        entries
+            .chain(self.entry_points.iter().map(|(_, t)| t.as_path()))
+            .chain(self.compiled.iter().map(|(_, c)| c.as_path()))
     }
 
     /// Directories that the package has for their own sake.
@@ -98,15 +110,21 @@ fn compiled_path(source: &Path, python: &PythonInfo) -> PathBuf {
 /// Relative, and never upwards: a package writes into its environment only,
 /// and not over conda's own records.
 fn inside(package: &str, path: &Path) -> Result<()> {
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().next().is_some();
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)))
+        && path.components().next().is_some();
     if plain && !path.starts_with("conda-meta/.transaction") && path != Path::new("conda-meta/history") {
         return Ok(());
     }
     Err(Error::named(
         "SafetyError",
-        format!("the package {package} is refused: its file '{}' would be outside the environment", path.display()),
+        format!(
+            "the package {package} is refused: its file '{}' would be outside the environment",
+            path.display()
+        ),
     )
-    .with_hint("nothing was changed; a package like that is an attack or a mistake: tell who keeps the channel"))
+    .with_hint(
+        "nothing was changed; a package like that is an attack or a mistake: tell who keeps the channel",
+    ))
 }
 
 #[cfg(test)]
@@ -115,7 +133,14 @@ mod tests {
 
     #[test]
     fn nothing_leaves_the_environment() {
-        for bad in ["../x", "/etc/passwd", "a/../../x", "", "conda-meta/history", "conda-meta/.transaction/journal.json"] {
+        for bad in [
+            "../x",
+            "/etc/passwd",
+            "a/../../x",
+            "",
+            "conda-meta/history",
+            "conda-meta/.transaction/journal.json",
+        ] {
             assert!(inside("p", Path::new(bad)).is_err(), "{bad}");
         }
         for good in ["bin/x", "a..b/c", "conda-meta/x-activate.json"] {
@@ -125,7 +150,9 @@ mod tests {
 
     #[test]
     fn sources_of_python_are_compiled_beside_themselves() {
-        let python = PythonInfo::from_version(&"3.11.4".parse().unwrap(), None, rattler_conda_types::Subdir::Linux64).unwrap();
+        let python =
+            PythonInfo::from_version(&"3.11.4".parse().unwrap(), None, rattler_conda_types::Subdir::Linux64)
+                .unwrap();
         let compiled = compiled_path(Path::new("lib/python3.11/site-packages/a/b.py"), &python);
         assert_eq!(compiled, Path::new("lib/python3.11/site-packages/a/__pycache__/b.cpython-311.pyc"));
     }

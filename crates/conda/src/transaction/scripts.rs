@@ -54,13 +54,22 @@ pub(crate) fn run(prefix: &Path, root: &Path, record: &RepoDataRecord, when: Whe
         eprintln!("{}", text.trim_end());
         let _ = std::fs::remove_file(&messages);
     }
-    let failed = || Error::named("LinkError", format!("{} script failed for package {}", when.word(), crate::records::stem(record)));
+    let failed = || {
+        Error::named(
+            "LinkError",
+            format!("{} script failed for package {}", when.word(), crate::records::stem(record)),
+        )
+    };
     match output {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             let last: Vec<&str> = said.lines().rev().take(5).collect();
-            Err(failed().with_hint(format!("{}: {}", output.status, last.into_iter().rev().collect::<Vec<_>>().join(" | "))))
+            Err(failed().with_hint(format!(
+                "{}: {}",
+                output.status,
+                last.into_iter().rev().collect::<Vec<_>>().join(" | ")
+            )))
         }
         Err(e) => Err(failed().with_source(e).with_hint("the script needs bash")),
     }
