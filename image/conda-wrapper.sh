@@ -17,6 +17,11 @@ done
 bin=$(cd -- "${self%/*}" && pwd -P) || exit 127
 real=${bin%/*}/real/${self##*/}
 
+# A real conda does not know which provider it came by.
+if [ "${1-} ${2-}" = 'info ' ] && [ -r /usr/local/lib/run-docker/conda-provider ]; then
+    read -r record </usr/local/lib/run-docker/conda-provider && echo "provider: $record" >&2
+fi
+
 # run-docker's own comes first: it is as new as the launcher.
 for init in /.run-docker/init /usr/local/lib/run-docker/run-docker-init; do
     if [ -x "$init" ]; then
