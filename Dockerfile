@@ -38,7 +38,7 @@ ARG CONDA_CHANNELS=conda-forge
 ARG CONDA_MIRROR=
 ARG CONDA_INSTALLER=
 ARG CONDA_SHA256=
-COPY image/install-conda.sh image/conda-wrapper*.sh dist*/conda /usr/local/lib/run-docker/
+COPY image/install-conda.sh image/conda-wrapper.sh dist*/conda /usr/local/lib/run-docker/
 RUN sh /usr/local/lib/run-docker/install-conda.sh
 
 # The init comes along where dist/ has one (the first start of ./run-docker puts

@@ -22,6 +22,7 @@ const EMBEDDED: &[(&str, &str, u32)] = &[
     ("entrypoint.sh", include_str!("../../../entrypoint.sh"), 0o755),
     ("image/bash-env.sh", include_str!("../../../image/bash-env.sh"), 0o644),
     ("image/conda-hook.sh", include_str!("../../../image/conda-hook.sh"), 0o644),
+    ("image/conda-wrapper.sh", include_str!("../../../image/conda-wrapper.sh"), 0o755),
     ("image/install-conda.sh", include_str!("../../../image/install-conda.sh"), 0o755),
     ("image/zsh-hook.sh", include_str!("../../../image/zsh-hook.sh"), 0o755),
 ];

@@ -129,6 +129,31 @@ fn an_installer_is_downloaded_checked_run_and_configured() {
 }
 
 #[test]
+fn a_real_conda_goes_behind_the_wrapper_and_the_embedded_does_not() {
+    let (bytes, sha) = good();
+    let wrapper = include_str!("../../../image/conda-wrapper.sh");
+    for (provider, answer) in [("miniforge", Answer::Bytes(bytes)), ("auto", Answer::Status(404))] {
+        let place = Place::new().with_embedded();
+        fs::write(place.dir.path().join("lib/conda-wrapper.sh"), wrapper).unwrap();
+        let (ended, _) = place.run_with(provider, answer, &sha);
+        assert!(ended.good, "{}", ended.said);
+        let real = place.root().join("real/conda");
+        let version = |name: &str| {
+            let output = Command::new(place.root().join(name)).arg("--version").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        if provider == "auto" {
+            assert!(!real.exists());
+            assert_eq!(version("condabin/conda"), "conda 0.1.0\n");
+        } else {
+            assert!(fs::read_to_string(real).unwrap().contains("26.7.1"));
+            assert_eq!(fs::read_to_string(place.root().join("bin/conda")).unwrap(), wrapper);
+            assert_eq!(version("bin/conda") + &version("condabin/conda"), "conda 26.7.1\nconda 26.7.1\n");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_checksum_is_never_run() {
     let (bytes, sha) = good();
     let wrong = "0".repeat(64);
