@@ -110,7 +110,15 @@ impl Reader {
         println!(
             "document: compiling the embedded conda, as ./run-docker build does where Miniconda cannot be had"
         );
-        let said = run_ok(Command::new(root.join("run-docker")).arg("internal-build-conda"));
+        let mut builder = Command::new(root.join("run-docker"));
+        // What cargo tells this task would have build scripts run once more.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                builder.env_remove(&name);
+            }
+        }
+        let said = run_ok(builder.arg("internal-build-conda"));
         let built = said.lines().find_map(|line| line.strip_prefix("built: ")).expect("it says where");
         fs::create_dir_all(self.clone.join("dist")).unwrap();
         fs::copy(built, self.clone.join("dist/conda")).unwrap();
