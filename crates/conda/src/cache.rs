@@ -305,6 +305,8 @@ impl Job {
         let mut known = self.record.clone();
         known.package_record.sha256.get_or_insert(result.sha256);
         known.package_record.md5.get_or_insert(result.md5);
+        known.package_record.size =
+            known.package_record.size.or_else(|| std::fs::metadata(archive).ok().map(|meta| meta.len()));
         let text =
             serde_json::to_string_pretty(&known).context(|| format!("describing the package {name}"))?;
         let info = unpacked.join("info");

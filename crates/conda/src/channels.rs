@@ -138,7 +138,8 @@ pub(crate) fn urls(channel: &Channel, subdir: Subdir) -> Vec<String> {
 
 /// What people call a channel.
 pub(crate) fn display(channel: &Channel) -> String {
-    channel.name.clone().unwrap_or_else(|| channel.base_url.as_str().trim_end_matches('/').to_owned())
+    let named = channel.name.clone().filter(|_| channel.base_url.url().scheme() != "file");
+    named.unwrap_or_else(|| channel.base_url.as_str().trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

@@ -67,7 +67,11 @@ impl Context {
         if let Some(found) = dirs.iter().map(|dir| dir.join(name)).find(|prefix| prefix.is_dir()) {
             return Ok(found);
         }
-        let dir = dirs.iter().find(|dir| writable(dir)).or(dirs.first()).cloned().unwrap_or_default();
+        // Where directories are configured, a new environment is in one of them
+        // or nowhere: elsewhere it would be lost with the container.
+        let configured = self.settings.list("envs_dirs").len();
+        let places = if configured == 0 { &dirs[..] } else { &dirs[..configured.min(dirs.len())] };
+        let dir = places.iter().find(|dir| writable(dir)).or(places.first()).cloned().unwrap_or_default();
         Ok(dir.join(name))
     }
 
@@ -81,19 +85,14 @@ impl Context {
             return Ok(prefix);
         }
         Err(match &target.name {
-            Some(name) if !prefix.is_dir() => self.no_such_name(name),
+            Some(name) if !prefix.is_dir() => self.no_such_name(name, &prefix),
             _ => not_an_environment(&prefix),
         })
     }
 
     /// The error for a name that no environment has.
-    pub(crate) fn no_such_name(&self, name: &str) -> Error {
-        let error = Error::named(
-            "EnvironmentNameNotFound",
-            format!(
-                "Could not find conda environment: {name}\nYou can list all discoverable environments with `conda info --envs`."
-            ),
-        );
+    fn no_such_name(&self, name: &str, prefix: &Path) -> Error {
+        let error = not_an_environment(prefix);
         let known: Vec<String> = self.environments().iter().filter_map(|p| self.name_of(p)).collect();
         let near =
             known.iter().map(|k| (crate::condarc::keys::distance(name, k), k)).min().filter(|(d, _)| *d <= 2);

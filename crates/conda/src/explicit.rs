@@ -10,6 +10,7 @@ use url::Url;
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::error::{Context as _, Error, Result};
+use crate::repodata::with_pip;
 use crate::report::Progress;
 
 /// The word names a package's archive.
@@ -37,7 +38,15 @@ pub(crate) fn parse(text: &str) -> Listed {
         Some((spec, _)) => spec.trim().to_owned(),
         None => line.clone(),
     };
-    Listed::Specs(all.iter().map(plain).collect())
+    Listed::Specs(all.iter().map(plain).map(|line| exact(&line)).collect())
+}
+
+/// In a file, `six=1.16` and `six=1.16=build` are exact, as `conda list
+/// --export` writes them.
+fn exact(line: &str) -> String {
+    let exact =
+        line.contains('=') && !line.contains("==") && !line.contains(['<', '>', '!', '~', ' ', '[', '*']);
+    if exact { line.replace('=', " ") } else { line.to_owned() }
 }
 
 /// The packages that URLs or paths name, with all that their archives say.
@@ -52,7 +61,9 @@ pub(crate) async fn records(
 ) -> Result<Vec<RepoDataRecord>> {
     let minimal = words.iter().map(|word| minimal(context, word)).collect::<Result<Vec<_>>>()?;
     let places = cache.ensure(context, &minimal, progress).await?;
-    minimal.iter().zip(places).map(|(record, place)| complete(record, &place)).collect()
+    let pip = context.settings.flag("add_pip_as_python_dependency");
+    let whole = minimal.iter().zip(places).map(|(record, place)| complete(record, &place));
+    whole.map(|record| record.map(|r| if pip { with_pip(&r).unwrap_or(r) } else { r })).collect()
 }
 
 fn minimal(context: &Context, word: &str) -> Result<RepoDataRecord> {
@@ -100,9 +111,13 @@ fn complete(record: &RepoDataRecord, place: &Path) -> Result<RepoDataRecord> {
         .context(what)
         .and_then(|bytes| serde_json::from_slice(&bytes).context(what))?;
     let subdir = index.subdir.clone().unwrap_or_else(|| record.package_record.subdir.clone());
-    let mut package =
-        PackageRecord::from_index_json(index, None, known.package_record.sha256, known.package_record.md5)
-            .context(what)?;
+    let mut package = PackageRecord::from_index_json(
+        index,
+        known.package_record.size,
+        known.package_record.sha256,
+        known.package_record.md5,
+    )
+    .context(what)?;
     package.subdir = subdir;
     Ok(RepoDataRecord { package_record: package, ..record.clone() })
 }
@@ -119,7 +134,7 @@ mod tests {
         };
         assert_eq!(urls, ["https://x/a-1-0.conda#00"]);
         let Listed::Specs(specs) = parse("python=3.9\n# no\n\nnumpy >=1 # yes\n") else { panic!("specs") };
-        assert_eq!(specs, ["python=3.9", "numpy >=1"]);
+        assert_eq!(specs, ["python 3.9", "numpy >=1"]);
         assert!(is_archive("./x-1-0.tar.bz2#abc") && !is_archive("python=3.9"));
     }
 }

@@ -41,14 +41,10 @@ pub(crate) fn take(context: &Context, prefix: &Path, timeout: Option<u64>) -> Re
         }
     });
     let guard = guard.map_err(|e| {
-        let hint = e.to_string();
-        Error::named("LockError", format!("the environment {} cannot be locked", prefix.display()))
-            .with_source(e)
-            .with_hint(if hint.contains("hint") {
-                "--lock-timeout SECONDS waits longer"
-            } else {
-                "another command changes it; --lock-timeout SECONDS waits longer"
-            })
+        let text = e.to_string();
+        let (message, hint) =
+            text.split_once("\nhint: ").unwrap_or((&text, "--lock-timeout SECONDS waits longer"));
+        Error::named("LockError", message).with_hint(hint)
     })?;
     if let Ok(mut held) = HELD.lock() {
         held.push(guard.releaser());

@@ -97,7 +97,8 @@ pub(crate) fn render(record: &PrefixRecord, requested: Option<&str>) -> Result<S
     };
     map.insert("channel".into(), channel_url(&record.repodata_record).into());
     map.insert("requested_spec".into(), requested.unwrap_or("None").into());
-    map.insert("requested_specs".into(), requested.map_or_else(|| json!([]), |spec| json!([spec])));
+    // The list that rattler writes is a later conda's.
+    map.remove("requested_specs");
     for empty in ["constrains", "depends"] {
         map.entry(empty).or_insert_with(|| json!([]));
     }
@@ -125,19 +126,40 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
     )
 }
 
-/// The short name of a record's channel, for people: `conda-forge`, `file:///c`.
+/// What conda calls a record's channel: `conda-forge` on the known server, else
+/// its whole URL.
 pub(crate) fn channel_name(record: &RepoDataRecord, alias: &str) -> String {
     let url = channel_url(record);
     let base = url.rsplit_once('/').map_or(url.as_str(), |(base, _)| base);
-    let alias = alias.trim_end_matches('/');
-    match base.strip_prefix(alias).map(|name| name.trim_matches('/')) {
+    match base.strip_prefix(alias.trim_end_matches('/')).map(|name| name.trim_matches('/')) {
         Some(name) if !name.is_empty() => name.to_owned(),
-        _ => base
-            .rsplit_once("://")
-            .filter(|(s, _)| *s != "file")
-            .and_then(|(_, p)| p.split_once('/'))
-            .map_or_else(|| base.to_owned(), |(_, path)| path.to_owned()),
+        _ => base.to_owned(),
     }
+}
+
+/// Its name alone: the last part of the URL of a channel elsewhere, and
+/// nothing for a server that is one channel.
+pub(crate) fn short_channel_name(record: &RepoDataRecord, alias: &str) -> String {
+    let name = channel_name(record, alias);
+    match name.split_once("://") {
+        Some((_, rest)) => {
+            rest.split_once('/').map_or("", |(_, path)| path.rsplit('/').next().unwrap_or("")).to_owned()
+        }
+        None => name,
+    }
+}
+
+/// The spec that only this package fulfils, as conda notes it.
+pub(crate) fn exact_spec(record: &RepoDataRecord, alias: &str) -> String {
+    let package = &record.package_record;
+    let channel = short_channel_name(record, alias);
+    format!(
+        "{channel}/{}::{}=={}={}",
+        package.subdir,
+        package.name.as_normalized(),
+        package.version,
+        package.build
+    )
 }
 
 /// `conda-forge/linux-64::numpy-1.2-py_0`, as conda writes it in histories.
@@ -154,7 +176,7 @@ pub(crate) fn dist_json(record: &RepoDataRecord, alias: &str) -> Value {
         "base_url": base,
         "build_number": package.build_number,
         "build_string": package.build.to_string(),
-        "channel": channel_name(record, alias),
+        "channel": short_channel_name(record, alias),
         "dist_name": stem(record),
         "name": package.name.as_normalized(),
         "platform": package.subdir,

@@ -141,7 +141,7 @@ impl Index {
 
 /// `python` needs `pip` besides what its package says: so that `pip install`
 /// works in every environment with python, as with conda.
-fn with_pip(record: &RepoDataRecord) -> Option<RepoDataRecord> {
+pub(crate) fn with_pip(record: &RepoDataRecord) -> Option<RepoDataRecord> {
     let package = &record.package_record;
     let version = package.version.to_string();
     if package.name.as_normalized() != "python" || !version.starts_with("2.") && !version.starts_with("3.") {

@@ -2,7 +2,7 @@
 //! it (standard output), warnings, questions' context and progress to standard
 //! error; with --json standard output holds one JSON document and nothing else.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -72,12 +72,28 @@ pub(crate) fn confirm(context: &Context, question: &str, default: bool) -> Resul
     if context.dry_run {
         return Err(Error::exit("DryRunExit", "Dry run. Exiting."));
     }
-    if context.yes || context.json {
+    if context.json {
+        return Ok(());
+    }
+    ask(context, question, default)
+}
+
+/// The same where the answer matters with --json too.
+///
+/// # Errors
+/// The answer is no.
+pub(crate) fn ask(context: &Context, question: &str, default: bool) -> Result<()> {
+    if context.yes {
         return Ok(());
     }
     let choices = if default { "([y]/n)" } else { "(y/[n])" };
     loop {
-        print!("{question} {choices}? ");
+        // With --json, standard output is the document's.
+        if context.json {
+            eprint!("{question} {choices}? ");
+        } else {
+            print!("{question} {choices}? ");
+        }
         std::io::stdout().flush().context(|| "asking".to_owned())?;
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
@@ -92,7 +108,9 @@ pub(crate) fn confirm(context: &Context, question: &str, default: bool) -> Resul
                 continue;
             }
         };
-        println!("\n");
+        if !context.json {
+            println!("\n");
+        }
         return if yes { Ok(()) } else { Err(Error::exit("CondaSystemExit", "Exiting.")) };
     }
 }
@@ -194,7 +212,9 @@ impl Step {
     fn end(self, how: &str) {
         self.spinner.finish_and_clear();
         if !self.quiet {
-            println!("{}: {how}", self.name);
+            // As conda's spinner looks to a person, and to a pipe.
+            let working = if std::io::stdout().is_terminal() { "" } else { "...working... " };
+            println!("{}: {working}{how}", self.name);
         }
     }
 }

@@ -72,7 +72,9 @@ pub(crate) fn attempts(request: &Request) -> Vec<Attempt> {
     let earlier: Vec<Spec> = request
         .history
         .iter()
-        .filter(|(name, _)| installed.contains(name.as_str()) && !asked.contains(name.as_str()))
+        .filter(|(name, _)| {
+            !request.prune && installed.contains(name.as_str()) && !asked.contains(name.as_str())
+        })
         .filter_map(|(name, spec)| {
             if request.mode == Mode::UpdateAll { Spec::parse(name) } else { Spec::parse(spec) }.ok()
         })
@@ -94,7 +96,15 @@ pub(crate) fn attempts(request: &Request) -> Vec<Attempt> {
     let preferred: BTreeSet<String> = match request.mode {
         Mode::UpdateAll => BTreeSet::new(),
         Mode::UpdateAsked => installed.difference(&asked).map(|name| (*name).to_owned()).collect(),
-        Mode::Keep => installed.iter().map(|name| (*name).to_owned()).collect(),
+        // Asked for earlier in other words: the new ones count from scratch.
+        Mode::Keep => {
+            let anew = |name: &&&str| {
+                !request.asked.iter().any(|spec| {
+                    spec.name() == **name && request.history.get(**name).is_some_and(|old| *old != spec.text)
+                })
+            };
+            installed.iter().filter(anew).map(|name| (*name).to_owned()).collect()
+        }
     };
     let constraints: Vec<MatchSpec> =
         request.pins.iter().map(|pin| pin.parsed.clone()).chain(python_minor(request, &asked)).collect();

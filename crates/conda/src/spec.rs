@@ -52,7 +52,7 @@ pub(crate) fn canonical(word: &str) -> String {
     let prefix = if channel.is_empty() { String::new() } else { format!("{channel}::") };
     let name = format!("{prefix}{}", name.to_lowercase());
     let wish = wish.trim();
-    if wish.is_empty() || wish.starts_with('[') {
+    if wish.is_empty() || wish.contains('[') {
         return format!("{name}{wish}");
     }
     let mut words = wish.split_whitespace();

@@ -228,9 +228,7 @@ fn what_is_not_there_is_an_error_that_says_what_is() {
     let said = world.fails(2, "install -n a --revision 1");
     assert!(said.contains("hint: --revision: revisions are listed by conda list --revisions"), "{said}");
     assert!(
-        world
-            .fails(1, "list -n nothing")
-            .contains("EnvironmentNameNotFound: Could not find conda environment: nothing")
+        world.fails(1, "list -n nothing").contains("EnvironmentLocationNotFound: Not a conda environment: ")
     );
     let said = world.fails(1, "create -y -n a tool=9");
     assert!(

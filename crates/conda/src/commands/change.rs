@@ -17,7 +17,7 @@ use crate::report::{self, Progress};
 use crate::solve::{self, Mode, Request};
 use crate::spec::Spec;
 use crate::transaction::{self, Plan};
-use crate::{channels, explicit, history, lock, records, system};
+use crate::{channels, envs, explicit, history, lock, records, system};
 
 /// A wish about an environment.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Wish {
     pub(crate) mode: Mode,
     /// What nobody asked for may go
     pub(crate) prune: bool,
+    /// Earlier wishes about what is updated are given up (`conda update`)
+    pub(crate) gives_up: bool,
     /// Install again what is there
     pub(crate) again: bool,
     /// The flags
@@ -50,6 +52,7 @@ impl Wish {
             archives: Vec::new(),
             mode: Mode::Keep,
             prune: false,
+            gives_up: false,
             again: false,
             solve: solve.clone(),
         }
@@ -97,6 +100,9 @@ impl Wish {
 pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
     let progress = Progress::new(context);
     let cache = Cache::open(context);
+    if !context.dry_run {
+        envs::require_writable(&wish.prefix)?;
+    }
     let _lock = if context.dry_run {
         None
     } else {
@@ -122,12 +128,7 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
             &wanted,
             &if wish.again { names } else { BTreeSet::new() },
         );
-        plan.update_specs = plan.link.iter().map(exactly).collect();
-        plan.requested = plan
-            .link
-            .iter()
-            .map(|r| (r.package_record.name.as_normalized().to_owned(), exactly(r)))
-            .collect();
+        note_exactly(context, &mut plan);
         plan
     };
     plan.create = wish.create;
@@ -135,16 +136,14 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
     carry_out(context, &cache, plan, &wish, &progress).await
 }
 
-/// The spec that only this package fulfils, as conda notes it.
-fn exactly(record: &RepoDataRecord) -> String {
-    let package = &record.package_record;
-    format!(
-        "{}::{}=={}={}",
-        records::channel_url(record).rsplit_once('/').map_or("", |(c, _)| c),
-        package.name.as_normalized(),
-        package.version,
-        package.build
-    )
+/// Packages that were named by their archives are noted as such.
+pub(crate) fn note_exactly(context: &Context, plan: &mut Plan) {
+    let alias = context.alias_text();
+    plan.update_specs = plan.link.iter().map(|record| records::exact_spec(record, &alias)).collect();
+    plan.update_specs.sort();
+    let named = |record: &RepoDataRecord| record.package_record.name.as_normalized().to_owned();
+    plan.requested =
+        plan.link.iter().map(|record| (named(record), records::exact_spec(record, &alias))).collect();
 }
 
 async fn solved(
@@ -184,13 +183,11 @@ async fn solved(
             .collect::<Result<_>>()?,
     };
     let step = progress.step("Collecting package metadata (repodata.json)");
-    let names = request.asked.iter().map(|s| s.parsed.clone()).chain(
-        installed
-            .iter()
-            .map(records::Installed::name)
-            .chain(earlier.keys().map(String::as_str))
-            .filter_map(|n| Some(Spec::parse(n).ok()?.parsed)),
-    );
+    // Names only: what does not fit the wishes makes the error readable.
+    let names = request.asked.iter().map(Spec::name).chain(installed.iter().map(records::Installed::name));
+    let names = names
+        .chain(earlier.keys().map(String::as_str))
+        .filter_map(|name| Some(Spec::parse(name).ok()?.parsed));
     let available = match index.query(names.collect(), true).await {
         Ok(available) => available,
         Err(error) => {
@@ -216,10 +213,16 @@ async fn solved(
     let wanted = restricted(wish, &asked, &installed, solution.records);
     let again = if wish.again { asked.keys().cloned().collect() } else { BTreeSet::new() };
     let mut plan = Plan::between(&wish.prefix, installed, &wanted, &again);
-    plan.requested = earlier.into_iter().chain(asked).collect();
+    let given_up =
+        |(name, spec): &(&String, &String)| wish.gives_up && asked.contains_key(*name) && *name != *spec;
+    let mut neutered = solution.neutered;
+    neutered.extend(earlier.iter().filter(given_up).map(|(name, _)| name.clone()));
+    // Everything was to be updated: what was asked for earlier is no wish any more.
+    plan.requested =
+        if wish.mode == Mode::UpdateAll { asked } else { earlier.into_iter().chain(asked).collect() };
     plan.update_specs = wish.specs.iter().map(|s| s.text.clone()).collect();
     plan.update_specs.sort();
-    plan.neutered_specs = solution.neutered;
+    plan.neutered_specs = neutered;
     Ok(plan)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::change;
 use crate::args::{SolveArgs, Target};
 use crate::cache::Cache;
 use crate::context::Context;
@@ -14,7 +15,7 @@ use crate::error::{Context as _, Result};
 use crate::records::{self, Installed};
 use crate::report::{self, Progress};
 use crate::transaction::{self, Plan};
-use crate::{envs, history, lock};
+use crate::{envs, lock};
 
 /// Runs it.
 ///
@@ -40,8 +41,14 @@ pub(crate) async fn run(context: &Context, source: &str, prefix: &Path, solve: &
     let mut plan = Plan::between(prefix, Vec::new(), &wanted, &BTreeSet::new());
     plan.create = true;
     plan.copy = solve.copy;
-    plan.requested = history::requested(&history::read(&source)?);
-    plan.update_specs = plan.requested.values().cloned().collect();
+    for package in plan.link.iter_mut().map(|record| &mut record.package_record) {
+        // As conda has it for packages that were not solved for.
+        if let Some((platform, "64")) = package.subdir.split_once('-') {
+            package.arch.get_or_insert_with(|| "x86_64".to_owned());
+            package.platform.get_or_insert_with(|| platform.to_owned());
+        }
+    }
+    change::note_exactly(context, &mut plan);
     if context.dry_run {
         return report::confirm(context, "Proceed", true);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::change::{self, Wish};
-use super::clone;
+use super::{clone, replaced};
 use crate::args::{CreateArgs, Target};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -24,21 +24,31 @@ pub(crate) async fn run(context: &mut Context, args: CreateArgs) -> Result<()> {
         if !args.packages.is_empty() {
             return Err(Error::named("TooManyArgumentsError", "did not expect any arguments for --clone"));
         }
-        clone::run(context, source, &prefix, &args.solve).await?;
+        let replaced = replaced::set_aside(&prefix)?;
+        let done = clone::run(context, source, &prefix, &args.solve).await;
+        replaced.end(done.is_ok())?;
+        done?;
         say_activate(context, &wanted);
         return Ok(());
     }
-    let mut wish = Wish::new(prefix.clone(), &args.solve);
+    let replaced = replaced::set_aside(&prefix)?;
+    let done = fresh(context, &args, &prefix).await;
+    replaced.end(done.is_ok())?;
+    if done? {
+        remember_subdir(context, &prefix)?;
+        say_activate(context, &wanted);
+    }
+    Ok(())
+}
+
+async fn fresh(context: &Context, args: &CreateArgs, prefix: &Path) -> Result<bool> {
+    let mut wish = Wish::new(prefix.to_owned(), &args.solve);
     wish.create = true;
     wish.add(context, &args.packages, &args.files)?;
     if !args.no_default_packages && wish.archives.is_empty() {
         add_defaults(context, &mut wish)?;
     }
-    if change::fulfil(context, wish).await? {
-        remember_subdir(context, &prefix)?;
-        say_activate(context, &wanted);
-    }
-    Ok(())
+    change::fulfil(context, wish).await
 }
 
 /// Packages of every new environment, unless they are asked for otherwise.
@@ -70,10 +80,21 @@ pub(crate) fn new_prefix(context: &Context, target: &Target) -> Result<std::path
     if prefix.to_string_lossy().contains(':') {
         return Err(Error::value("Cannot create a conda environment with ':' in the prefix. Aborting."));
     }
-    if !context.dry_run && transaction::interrupted(&prefix) {
-        transaction::prepare(context, &prefix)?;
+    if !context.dry_run {
+        replaced::recover(&prefix)?;
+        if transaction::interrupted(&prefix) {
+            transaction::prepare(context, &prefix)?;
+        }
     }
-    vacant(&prefix)?;
+    if envs::is_environment(&prefix) {
+        if context.dry_run {
+            return Err(Error::value("Cannot `create --dry-run` with an existing conda environment"));
+        }
+        envs::require_writable(&prefix)?;
+        replaced::ask(context, &prefix)?;
+    } else {
+        vacant(&prefix)?;
+    }
     if !context.dry_run {
         envs::require_writable(&prefix)?;
     }

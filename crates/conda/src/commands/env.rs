@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &mut Context, args: EnvArgs) -> Result<()> {
         EnvVerb::List(args) => {
             context.output(&args.output);
             if context.json {
-                report::document(&json!({"envs": context.environments()}));
+                report::document(&json!({"envs": context.environments(), "envs_dirs": context.envs_dirs()}));
             } else {
                 info::list_environments(context);
             }
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &mut Context, args: EnvArgs) -> Result<()> {
                     "one of the arguments -n/--name -p/--prefix is required",
                 ));
             }
-            remove::all(context, &args.target, false, args.lock_timeout).await
+            remove::all(context, &args.target, false, false, args.lock_timeout).await
         }
         EnvVerb::Config(args) => env_vars::run(context, args.what),
     }

@@ -50,7 +50,7 @@ pub(crate) fn run(context: &mut Context, args: &ListArgs) -> Result<()> {
     }
     let installed = records::read(&prefix)?;
     if args.explicit {
-        return explicit(context, installed, args.md5);
+        return explicit(context, &installed, args.md5);
     }
     let mut rows = rows(&prefix, installed, !args.no_pip);
     if let Some(regex) = &args.regex {
@@ -170,13 +170,10 @@ fn header(context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn explicit(context: &Context, installed: Vec<Installed>, md5: bool) -> Result<()> {
+fn explicit(context: &Context, installed: &[Installed], md5: bool) -> Result<()> {
     header(context)?;
     report::line("@EXPLICIT");
-    let records = installed.into_iter().map(|one| one.record.repodata_record).collect();
-    for record in
-        rattler_conda_types::PackageRecord::sort_topologically::<rattler_conda_types::RepoDataRecord>(records)
-    {
+    for record in by_levels(&installed) {
         let mut url = record.url.clone();
         let _ = url.set_password(None);
         let _ = url.set_username("");
@@ -200,9 +197,68 @@ fn revisions(context: &Context, prefix: &Path) -> Result<()> {
     }
     for (number, revision) in all.iter().enumerate() {
         report::line(&format!("{}  (rev {number})", revision.date));
-        revision.unlinked.iter().for_each(|dist| report::line(&format!("    -{dist}")));
-        revision.linked.iter().for_each(|dist| report::line(&format!("    +{dist}")));
+        pretty(revision).iter().for_each(|line| report::line(&format!("    {line}")));
         report::line("");
     }
     Ok(())
+}
+
+/// As conda orders packages: those that need nothing, by name, then those that
+/// need only these, and so on. python's pip is no reason to wait.
+fn by_levels(installed: &[Installed]) -> Vec<&rattler_conda_types::RepoDataRecord> {
+    let mut rest: Vec<&Installed> = installed.iter().collect();
+    // What needs nothing and is needed by nothing comes first.
+    let name = |dep: &'_ String| dep.split([' ', '=', '<', '>', '!', '[']).next().unwrap_or("").to_owned();
+    let needed: BTreeSet<String> =
+        rest.iter().flat_map(|one| one.repodata().package_record.depends.iter().map(name)).collect();
+    let known: BTreeSet<&str> = rest.iter().map(|one| one.name()).collect();
+    let alone = |one: &&Installed| {
+        let needs =
+            one.repodata().package_record.depends.iter().any(|dep| known.contains(name(dep).as_str()));
+        !needs && !needed.contains(one.name())
+    };
+    let (first, others): (Vec<&Installed>, Vec<&Installed>) = rest.iter().copied().partition(alone);
+    let mut ordered: Vec<_> = first.iter().map(|one| one.repodata()).collect();
+    rest = others;
+    while !rest.is_empty() {
+        let waiting: BTreeSet<&str> = rest.iter().map(|one| one.name()).collect();
+        let needs = |one: &Installed| {
+            one.repodata().package_record.depends.iter().any(|dep| {
+                let name = dep.split([' ', '=', '<', '>', '!', '[']).next().unwrap_or("");
+                name != one.name() && waiting.contains(name) && !(one.name() == "python" && name == "pip")
+            })
+        };
+        let (mut later, mut level): (Vec<&Installed>, Vec<&Installed>) =
+            rest.iter().copied().partition(|one| needs(one));
+        if level.is_empty() {
+            // A circle: conda, too, takes it as it is.
+            level = std::mem::take(&mut later);
+        }
+        ordered.extend(level.iter().map(|one| one.repodata()));
+        rest = later;
+    }
+    ordered
+}
+
+/// A revision as conda shows it: what changed, then what went, then what came.
+fn pretty(revision: &history::Revision) -> Vec<String> {
+    let read = |all: &BTreeSet<String>| -> std::collections::BTreeMap<String, String> {
+        all.iter()
+            .map(|dist| {
+                let (channel, stem) = dist.rsplit_once("::").unwrap_or(("", dist));
+                let mut parts = stem.rsplitn(3, '-');
+                let (_, version, name) =
+                    (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(stem));
+                (name.to_lowercase(), format!("{version} ({channel})"))
+            })
+            .collect()
+    };
+    let (gone, new) = (read(&revision.unlinked), read(&revision.linked));
+    let changed =
+        gone.iter().filter_map(|(name, old)| Some(format!(" {name}  {{{old} -> {}}}", new.get(name)?)));
+    let went =
+        gone.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(name, old)| format!("-{name}-{old}"));
+    let came =
+        new.iter().filter(|(name, _)| !gone.contains_key(*name)).map(|(name, now)| format!("+{name}-{now}"));
+    changed.chain(went).chain(came).collect()
 }

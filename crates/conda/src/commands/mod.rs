@@ -14,6 +14,7 @@ pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod other;
 pub(crate) mod remove;
+pub(crate) mod replaced;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod shell;

@@ -79,7 +79,7 @@ pub(crate) async fn rename(context: &mut Context, args: RenameArgs) -> Result<()
     let json = std::mem::replace(&mut context.json, false);
     let quiet = std::mem::replace(&mut context.quiet, true);
     let old = Target { prefix: Some(Path::new(&absolute).to_owned()), name: None };
-    let done = remove::all(context, &old, false, None).await;
+    let done = remove::all(context, &old, false, false, None).await;
     (context.json, context.quiet) = (json, quiet);
     done
 }

@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &mut Context, args: RemoveArgs) -> Result<()> {
     context.prompt(&args.prompt);
     context.channels(&args.channels)?;
     if args.all {
-        return all(context, &args.target, args.keep_env, args.lock_timeout).await;
+        return all(context, &args.target, args.keep_env, true, args.lock_timeout).await;
     }
     if args.packages.is_empty() {
         return Err(Error::value(
@@ -35,7 +35,11 @@ pub(crate) async fn run(context: &mut Context, args: RemoveArgs) -> Result<()> {
     let _lock = held(context, &prefix, args.lock_timeout)?;
     let specs = args.packages.iter().map(|word| Spec::parse(word)).collect::<Result<Vec<_>>>()?;
     let installed = records::read(&prefix)?;
-    let going = leaving(&installed, &specs, !args.force_remove)?;
+    let mut going = leaving(&installed, &specs, !args.force_remove)?;
+    if !args.force_remove {
+        let asked = history::requested(&history::read(&prefix)?);
+        going.extend(orphans(&installed, &going, &asked.into_keys().collect()));
+    }
     let wanted: Vec<_> = installed
         .iter()
         .filter(|one| !going.contains(one.name()))
@@ -53,6 +57,7 @@ fn held(context: &Context, prefix: &Path, timeout: Option<u64>) -> Result<Option
     if context.dry_run {
         return Ok(None);
     }
+    envs::require_writable(prefix)?;
     let lock = lock::take(context, prefix, timeout)?;
     transaction::prepare(context, prefix)?;
     Ok(Some(lock))
@@ -101,6 +106,41 @@ fn leaving(installed: &[Installed], specs: &[Spec], dependents: bool) -> Result<
     Ok(going)
 }
 
+/// Names of the packages that a package needs.
+fn needed(one: &Installed) -> impl Iterator<Item = &str> {
+    one.repodata()
+        .package_record
+        .depends
+        .iter()
+        .filter_map(|dep| dep.split([' ', '=', '<', '>', '!', '[']).next())
+}
+
+/// Packages that were there only for those that go: nobody asked for them and
+/// nothing that stays needs them.
+fn orphans(installed: &[Installed], going: &BTreeSet<String>, asked: &BTreeSet<String>) -> BTreeSet<String> {
+    let find = |name: &str| installed.iter().find(|one| one.name() == name);
+    let reach = |from: Vec<&Installed>| {
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut open = from;
+        while let Some(one) = open.pop() {
+            for other in needed(one).filter_map(find).filter(|other| !going.contains(other.name())) {
+                if seen.insert(other.name().to_owned()) {
+                    open.push(other);
+                }
+            }
+        }
+        seen
+    };
+    let candidates = reach(installed.iter().filter(|one| going.contains(one.name())).collect());
+    let roots = installed.iter().filter(|one| {
+        !going.contains(one.name()) && (asked.contains(one.name()) || !candidates.contains(one.name()))
+    });
+    let roots: Vec<&Installed> = roots.collect();
+    let mut kept = reach(roots.clone());
+    kept.extend(roots.iter().map(|one| one.name().to_owned()));
+    candidates.difference(&kept).cloned().collect()
+}
+
 async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
     let actions = summary::actions(&plan, &[], &context.alias_text());
     if context.json && context.dry_run {
@@ -125,7 +165,13 @@ async fn carry_out(context: &Context, plan: Plan) -> Result<()> {
 ///
 /// # Errors
 /// It is base, the active one, or none; something in it cannot be removed.
-pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout: Option<u64>) -> Result<()> {
+pub(crate) async fn all(
+    context: &Context,
+    target: &Target,
+    keep: bool,
+    plan_shown: bool,
+    timeout: Option<u64>,
+) -> Result<()> {
     let prefix = context.target(target)?;
     if prefix == context.root {
         return Err(Error::named(
@@ -164,7 +210,7 @@ pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout:
         ..Plan::default()
     };
     let actions = summary::actions(&plan, &[], &context.alias_text());
-    if !context.json && !plan.unlink.is_empty() {
+    if plan_shown && !context.json && !plan.unlink.is_empty() {
         report::say(context, &summary::text(&plan, &[], &context.alias_text()));
     }
     if context.json && context.dry_run {
@@ -176,6 +222,13 @@ pub(crate) async fn all(context: &Context, target: &Target, keep: bool, timeout:
         prefix.display()
     );
     report::confirm(context, &question, false)?;
+    let progress = Progress::new(context);
+    let steps: &[&str] = if plan_shown {
+        &["Preparing transaction", "Verifying transaction", "Executing transaction"]
+    } else {
+        &[]
+    };
+    steps.iter().for_each(|step| progress.step(step).done());
     delete(&prefix)?;
     context.unregister_environment(&prefix);
     if context.json {

@@ -87,6 +87,11 @@ fn print(context: &Context, found: &[RepoDataRecord], everything: bool) {
         for record in found {
             let mut value = serde_json::to_value(record).unwrap_or_default();
             value["channel"] = records::channel_url(record).into();
+            if let Some(map) = value.as_object_mut() {
+                map.entry("arch").or_insert(Value::Null);
+                map.entry("platform").or_insert(Value::Null);
+                map.entry("constrains").or_insert_with(|| Value::Array(Vec::new()));
+            }
             by_name.entry(record.package_record.name.as_normalized()).or_default().push(value);
         }
         report::document(&serde_json::to_value(by_name).unwrap_or_default());
@@ -108,7 +113,7 @@ fn print(context: &Context, found: &[RepoDataRecord], everything: bool) {
             package.name.as_normalized(),
             package.version.to_string(),
             package.build.to_string(),
-            records::channel_name(record, &alias)
+            records::short_channel_name(record, &alias)
         );
         report::line(line.trim_end());
     }

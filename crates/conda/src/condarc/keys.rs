@@ -74,7 +74,7 @@ pub(crate) const KEYS: &[Key] = &[
     accepted("allow_softlinks", Bool, "false"),
     aliased("always_copy", "copy", Bool, "false", "Copy files from the package cache, never link them."),
     accepted("always_softlink", Bool, "false"),
-    aliased("always_yes", "yes", Bool, "false", "Never ask; the answer is yes."),
+    aliased("always_yes", "yes", Bool, "null", "Never ask; the answer is yes."),
     accepted("anaconda_upload", Text, "null"),
     aliased("auto_activate_base", "auto_activate", Bool, "true", "A shell with conda's hook starts in base."),
     accepted("auto_stack", Number, "0"),

@@ -139,6 +139,7 @@ impl Plan {
     pub(crate) async fn execute(self, context: &Context, cache: &Cache, progress: &Progress) -> Result<()> {
         let sources = cache.ensure(context, &self.link, progress).await?;
         let python = self.python(context)?;
+        let step = progress.step("Preparing transaction");
         let mut packages = Vec::with_capacity(sources.len());
         for (record, source) in self.link.iter().zip(sources) {
             let name = records::stem(record);
@@ -150,9 +151,12 @@ impl Plan {
             let key = format!("{name}-{}", &hash[..hash.len().min(16)]);
             packages.push(Package { name, source, key, contents });
         }
+        step.done();
         context.alive()?;
+        let step = progress.step("Verifying transaction");
         link::require_inside(&self.prefix, &packages)?;
         let journal = self.journal(&packages)?;
+        step.done();
         for warning in self.clobbers(&packages) {
             report::warning(context, &warning);
         }
