@@ -32,7 +32,8 @@ pub(crate) fn run() -> bool {
 fn arrows() -> bool {
     let mut good = true;
     for (name, allowed) in ARROWS {
-        let manifest = std::fs::read_to_string(crate::root().join("crates").join(name).join("Cargo.toml")).unwrap();
+        let manifest =
+            std::fs::read_to_string(crate::root().join("crates").join(name).join("Cargo.toml")).unwrap();
         for line in manifest.lines().filter_map(|l| l.strip_prefix("run-docker-")) {
             let other = line.split(['.', ' ', '=']).next().unwrap_or("");
             if !allowed.contains(&other) {

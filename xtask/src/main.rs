@@ -132,7 +132,10 @@ fn test(matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
-        && (!matrices || (matrix(Which::Exit, None, None) && matrix(Which::Identity, None, None)))
+        && (!matrices
+            || (matrix(Which::Exit, None, None)
+                && matrix(Which::Identity, None, None)
+                && matrix(Which::Prompt, None, None)))
 }
 
 /// The workspace's root directory.
@@ -145,6 +148,18 @@ fn cargo(args: &[&str]) -> bool {
     println!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
+}
+
+/// Takes away what cargo tells this task about itself: it would have build
+/// scripts, and all that depends on them, run once more.
+fn without_cargos_own(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The launcher, built as users get it.

@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use run_docker_testkit::{Flavor, Oracle, Person, Sandbox, Terminal, cache, channel, docker, image, output, run_ok};
+use run_docker_testkit::{
+    Flavor, Oracle, Person, Sandbox, Terminal, cache, channel, docker, image, output, run_ok,
+};
 
 /// The reader's login name: images are named after it.
 pub(super) const NAME: &str = "rd-reader";
@@ -111,14 +113,7 @@ impl Reader {
             "document: compiling the embedded conda, as ./run-docker build does where Miniconda cannot be had"
         );
         let mut builder = Command::new(root.join("run-docker"));
-        // What cargo tells this task would have build scripts run once more.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-                builder.env_remove(&name);
-            }
-        }
-        let said = run_ok(builder.arg("internal-build-conda"));
+        let said = run_ok(crate::without_cargos_own(builder.arg("internal-build-conda")));
         let built = said.lines().find_map(|line| line.strip_prefix("built: ")).expect("it says where");
         fs::create_dir_all(self.clone.join("dist")).unwrap();
         fs::copy(built, self.clone.join("dist/conda")).unwrap();

@@ -236,6 +236,6 @@ fn build(program: &Path) -> String {
     let tag = format!("{NAME}:1");
     let mut build = Command::new(program);
     build.args(["build", "--conda", "embedded", "--base", &image(Flavor::Debian), "--tag", &tag]);
-    run_ok(build.env("RUN_DOCKER_SOURCE", crate::root()));
+    run_ok(crate::without_cargos_own(build.env("RUN_DOCKER_SOURCE", crate::root())));
     tag
 }
