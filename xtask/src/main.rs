@@ -11,6 +11,7 @@
 mod bench;
 mod channel;
 mod conda;
+mod document;
 mod embedded;
 mod fuzz;
 mod lint;
@@ -95,6 +96,18 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// An image of ours with conda in it, instead of building one (prompt)
+        #[arg(long)]
+        image: Option<String>,
+    },
+    /// Run every command block of the document, as a plain user in a fresh clone
+    Document {
+        /// Only so many rows from the start
+        #[arg(long)]
+        rows: Option<usize>,
+        /// Take the real conda of the tests, as one that the base brings, instead of the embedded one
+        #[arg(long)]
+        real_conda: bool,
     },
     /// Terminals, keys, and streams exact to the byte
     Tty {
@@ -126,6 +139,7 @@ enum Faulty {
 enum Which {
     Identity,
     Exit,
+    Prompt,
 }
 
 fn main() -> ExitCode {
@@ -142,7 +156,8 @@ fn main() -> ExitCode {
             true
         }
         Task::Test { quick, matrices } => test(quick, matrices),
-        Task::Matrix { which, only } => matrix(which, only.as_deref()),
+        Task::Matrix { which, only, image } => matrix(which, only.as_deref(), image.as_deref()),
+        Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Bench(args) => bench::run(&args, program()),
@@ -150,10 +165,11 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>) -> bool {
+fn matrix(which: Which, only: Option<&str>, image: Option<&str>) -> bool {
     match which {
         Which::Identity => matrix::identity(&program(), only),
         Which::Exit => matrix::exit(&program(), only),
+        Which::Prompt => matrix::prompt(&program(), image, only),
     }
 }
 
@@ -164,7 +180,10 @@ fn test(quick: bool, matrices: bool) -> bool {
         && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
         && tty::run(&program(), !matrices, None)
         && (quick || embedded::test())
-        && (!matrices || (matrix(Which::Exit, None) && matrix(Which::Identity, None)))
+        && (!matrices
+            || (matrix(Which::Exit, None, None)
+                && matrix(Which::Identity, None, None)
+                && matrix(Which::Prompt, None, None)))
 }
 
 /// The workspace's root directory.
@@ -177,6 +196,18 @@ fn cargo(args: &[&str]) -> bool {
     eprintln!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
+}
+
+/// Takes away what cargo tells this task about itself: it would have build
+/// scripts, and all that depends on them, run once more.
+fn without_cargos_own(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The launcher, built as users get it.

@@ -114,6 +114,19 @@ pub fn answer(
     Ok(Answer { script: changes.render(shell), warnings: changes.warnings })
 }
 
+/// What activating does, for a program that carries the steps out itself.
+///
+/// # Errors
+/// When there is no such environment.
+pub fn activation(
+    target: &str,
+    variables: &Variables,
+    settings: &Settings,
+    files: &dyn Files,
+) -> Result<Changes, Error> {
+    changes::activate(Shell::Posix, Some(target), None, variables, settings, files)
+}
+
 /// Why there is nothing to evaluate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {

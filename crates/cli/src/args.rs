@@ -81,6 +81,9 @@ pub(crate) struct SettingArgs {
     /// Directory of your conda environments, mounted at /envs
     #[arg(long, alias = "conda_envs", value_name = "DIR")]
     pub(crate) conda_envs: Option<String>,
+    /// Run the command in this conda environment
+    #[arg(short = 'n', long, alias = "env_name", alias = "conda-env", alias = "conda_env", value_name = "NAME")]
+    pub(crate) env_name: Option<String>,
     /// Flags of docker run, as one word (repeatable)
     #[arg(long, alias = "docker_args", value_name = "ARGS", allow_hyphen_values = true)]
     pub(crate) docker_args: Vec<String>,
@@ -162,6 +165,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Show each setting and where it comes from
     Config(ShowConfigArgs),
+    /// Your conda environments, seen from the host
+    Env(EnvArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
     /// Print, as JSON, what a command sees inside
@@ -270,9 +275,12 @@ pub(crate) struct BuildArgs {
     /// Another bashrc
     #[arg(long, value_name = "FILE")]
     pub(crate) bashrc: Option<PathBuf>,
-    /// Which conda to install: none for now
-    #[arg(long, value_name = "PROVIDER", default_value = "none")]
+    /// Which conda to install: auto, miniconda, miniforge, embedded or none
+    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
     pub(crate) conda: String,
+    /// Set a build argument, as CONDA_MIRROR=URL (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) build_arg: Vec<String>,
     /// Name of the image [default: <user>/cuda-miniconda:latest]
     #[arg(short, long, value_name = "IMAGE")]
     pub(crate) tag: Option<String>,
@@ -296,6 +304,44 @@ pub(crate) struct ShowConfigArgs {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `env`.
+#[derive(Args, Debug)]
+pub(crate) struct EnvArgs {
+    #[command(subcommand)]
+    pub(crate) verb: EnvVerb,
+    /// Directory of your conda environments
+    #[arg(long, alias = "conda_envs", value_name = "DIR", global = true)]
+    pub(crate) conda_envs: Option<String>,
+}
+
+/// What to do with environments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvVerb {
+    /// Each environment: its Python, its packages, its last use, what is broken
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What each takes on the disk; a file with several names counts once
+    Size {
+        /// Only these
+        names: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove environments that nobody uses
+    Remove {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 /// `trust`.
@@ -347,6 +393,7 @@ impl SettingArgs {
             one(Key::Project, "--project", &self.project),
             one(Key::CondaEnvs, "--conda-envs", &self.conda_envs),
             self.docker_args.iter().filter(|v| !v.is_empty()).map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            one(Key::CondaEnv, "--env-name", &self.env_name),
             one(Key::Home, "--home", &self.home),
             one(Key::MemoryLimit, "--memory-limit", &self.memory_limit),
             one(Key::ShmSize, "--shm-size", &self.shm_size),

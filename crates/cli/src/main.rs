@@ -45,6 +45,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Rm(args) => commands::containers::remove(&args, context),
         Command::Build(args) => commands::build::run(&args, context),
         Command::Config(args) => commands::config::run(&args, context),
+        Command::Env(args) => commands::env::run(&args, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Probe(args) => commands::probe::run(args, context),
         Command::InternalInit => commands::internal_init(),

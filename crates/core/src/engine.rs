@@ -124,6 +124,12 @@ pub trait Engine {
     /// The engine cannot be asked.
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>>;
 
+    /// The text of a small file in an image; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>>;
+
     /// Carries the plan out, the launcher's standard streams connected, and
     /// reports how the command ended. Nothing is left behind but what the plan
     /// asked for (`--detach`, no `--rm`).

@@ -62,6 +62,9 @@ pub struct RunRequest {
     pub network: Option<String>,
     /// In the background.
     pub detach: bool,
+    /// The conda environment that the command runs in: a name, or a path inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conda_env: Option<String>,
     /// As root inside.
     pub root: bool,
     /// Standard input: `None` connects it.
@@ -129,6 +132,7 @@ impl RunRequest {
                 &mut conflicts,
             ),
             detach: settings.parse_bool(Key::Detach)?.or(docker_args.detach).unwrap_or(false),
+            conda_env: settings.parse(Key::CondaEnv, parse_env_name)?,
             root: settings.parse_bool(Key::Root)?.unwrap_or(false),
             stdin: settings.parse_bool(Key::Stdin)?.or(docker_args.interactive.filter(|i| !i)),
             iterations: settings.parse(Key::NumIters, parse_iterations)?.unwrap_or(1),
@@ -275,6 +279,19 @@ fn parse_iterations(text: &str) -> Result<u32, Error> {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(Error::usage(format!("{text:?} is no number of runs")).with_hint("write 1 or more")),
     }
+}
+
+/// A name as conda takes it, or a path (with a slash in it).
+fn parse_env_name(text: &str) -> Result<String, Error> {
+    let wrong = text.is_empty()
+        || text.starts_with(['-', '.']) && !text.starts_with("./") && !text.starts_with("../")
+        || text.contains(['#', ':']) && !text.contains('/')
+        || text.chars().any(char::is_control);
+    if wrong {
+        return Err(Error::usage(format!("{text:?} is no name of a conda environment"))
+            .with_hint("run-docker-conda env list shows yours"));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_depth(text: &str) -> Result<u32, Error> {

@@ -4,6 +4,7 @@
 
 mod config_files;
 mod detect;
+mod environments;
 mod gpus;
 mod local_time;
 mod names;
@@ -14,6 +15,10 @@ mod trust;
 
 pub use config_files::{ConfigFile, ConfigFiles, ConfigSources, load_config_layers, load_project_config};
 pub use detect::{DetectOptions, Detected, detect_host, real_uid};
+pub use environments::{
+    Environment, Size, Sizes, User, list_environments, measure_environments, removable, remove_environment, users_of,
+    without_doubles,
+};
 pub use local_time::now;
 pub use places::{
     EnvsCandidate, check_project, choose_conda_envs, default_envs_candidates, ensure_directory,

@@ -12,6 +12,7 @@ use run_docker_core::{BuildRequest, Error, Result};
 
 use crate::apt::parse_packages;
 use crate::base::{base_of, substitute_base};
+use crate::conda::SCRIPT;
 
 /// The files of the image as this program was built with.
 const EMBEDDED: &[(&str, &str, u32)] = &[
@@ -19,11 +20,18 @@ const EMBEDDED: &[(&str, &str, u32)] = &[
     ("apt_requirements.txt", include_str!("../../../apt_requirements.txt"), 0o644),
     ("bashrc", include_str!("../../../bashrc"), 0o644),
     ("entrypoint.sh", include_str!("../../../entrypoint.sh"), 0o755),
+    ("image/bash-env.sh", include_str!("../../../image/bash-env.sh"), 0o644),
     ("image/conda-hook.sh", include_str!("../../../image/conda-hook.sh"), 0o644),
+    ("image/conda-wrapper.sh", include_str!("../../../image/conda-wrapper.sh"), 0o755),
+    ("image/install-conda.sh", include_str!("../../../image/install-conda.sh"), 0o755),
+    ("image/zsh-hook.sh", include_str!("../../../image/zsh-hook.sh"), 0o755),
 ];
 
 /// Where the Dockerfile looks for the init.
 const INIT: &str = "dist/run-docker-init";
+
+/// Where it looks for the embedded conda.
+const CONDA: &str = "dist/conda";
 
 /// A context larger than this is a directory that was meant for something else.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
@@ -88,6 +96,26 @@ impl Recipe {
     pub fn with_init(mut self, init: &[u8]) -> Self {
         self.put(INIT, init.to_vec(), 0o755);
         self
+    }
+
+    /// Lays the embedded conda in, or leaves the one of an earlier build out.
+    #[must_use]
+    pub fn with_conda(mut self, conda: Option<&[u8]>) -> Self {
+        match conda {
+            Some(conda) => self.put(CONDA, conda.to_vec(), 0o755),
+            None => drop(self.files.remove(CONDA)),
+        }
+        self
+    }
+
+    /// The embedded conda that lies in the context.
+    pub fn conda(&self) -> Option<&[u8]> {
+        self.files.get(CONDA).map(|(bytes, _)| bytes.as_slice())
+    }
+
+    /// The script that installs a conda; a recipe of another kind has none.
+    pub fn conda_script(&self) -> Option<&str> {
+        self.files.get(SCRIPT).and_then(|(bytes, _)| std::str::from_utf8(bytes).ok())
     }
 
     /// Starts from another base.
@@ -237,6 +265,10 @@ mod tests {
         fs::write(&apt, "htop # top\n").unwrap();
         let recipe = recipe.with_apt(&apt).unwrap().with_base("b:1").unwrap().with_init(b"elf");
         assert_eq!(recipe.packages().unwrap(), ["htop"]);
+        assert_eq!(recipe.conda_script(), None);
+        let recipe = recipe.with_conda(Some(b"conda"));
+        assert_eq!(recipe.conda(), Some(&b"conda"[..]));
+        assert_eq!(recipe.clone().with_conda(None).conda(), None);
         assert_eq!(recipe.base().unwrap().as_str(), "b:1");
         let request = recipe.into_request("x".parse().unwrap(), Vec::new(), Vec::new());
         assert!(request.files.contains(&(INIT.to_owned(), b"elf".to_vec(), 0o755)));

@@ -19,6 +19,11 @@ pub enum Error {
         /// For how long this waited.
         waited: Duration,
     },
+    /// Whoever waited gave up.
+    Interrupted {
+        /// The environment.
+        prefix: PathBuf,
+    },
     /// No place for the lease's file can be written to.
     ReadOnly {
         /// The environment.
@@ -60,6 +65,9 @@ impl fmt::Display for Error {
                 }
                 write!(f, " (waited {} s)\nhint: --lock-timeout S waits longer", waited.as_secs())
             }
+            Self::Interrupted { prefix } => {
+                write!(f, "changing {}: interrupted while another process is changing it", prefix.display())
+            }
             Self::ReadOnly { prefix, dir, source } => write!(
                 f,
                 "changing {}: {} cannot be written to: {source}\nhint: use an environment of your own: -n NAME or -p PATH",
@@ -74,7 +82,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Timeout { .. } => None,
+            Self::Timeout { .. } | Self::Interrupted { .. } => None,
             Self::ReadOnly { source, .. } | Self::System { source, .. } => Some(source),
         }
     }

@@ -34,6 +34,7 @@ pub mod words;
 
 mod watch;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,15 +81,17 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What is being done, for others to read.
     pub purpose: String,
-    /// The value of [`INHERIT_VARIABLE`].
+    /// The value of [`INHERIT_VARIABLE`]: tokens, with commas between them.
     pub inherited: Option<String>,
     /// How long is long.
     pub timing: Timing,
 }
 
-/// What a waiting taker is told, at once and then every few seconds.
+/// What a waiting taker is told, after each look.
 #[derive(Clone, Debug)]
 pub struct Waiting {
+    /// True at once and then every few seconds: time for a word to people.
+    pub tell: bool,
     /// Who holds it, where that can be read.
     pub holder: Option<Holder>,
     /// For how long this has been waited.
@@ -98,11 +101,28 @@ pub struct Waiting {
 }
 
 /// Takes the lease for a prefix, which need not exist yet; waits while another
-/// has it.
+/// has it. `tell` is called at once and then every few seconds.
 ///
 /// # Errors
 /// When the time is up, or nothing can be written beside the prefix nor in it.
-pub fn acquire(prefix: &Path, options: &Options, on_wait: &mut dyn FnMut(&Waiting)) -> Result<Guard, Error> {
+pub fn acquire(prefix: &Path, options: &Options, tell: &mut dyn FnMut(&Waiting)) -> Result<Guard, Error> {
+    acquire_unless(prefix, options, &mut |waiting| {
+        if waiting.tell {
+            tell(waiting);
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+/// The same, with a call after each look, which can break the wait off.
+///
+/// # Errors
+/// As [`acquire`], and when the wait was broken off.
+pub fn acquire_unless(
+    prefix: &Path,
+    options: &Options,
+    on_look: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+) -> Result<Guard, Error> {
     let place = place::of(prefix)?;
-    take::acquire(&place, options, on_wait)
+    take::acquire(&place, options, on_look)
 }

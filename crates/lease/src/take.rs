@@ -1,5 +1,6 @@
 //! Taking a lease, and taking one over from the dead.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::file::{self, Draft, Sighting};
@@ -14,7 +15,7 @@ const TELL: Duration = Duration::from_secs(5);
 pub(crate) fn acquire(
     place: &Place,
     options: &Options,
-    on_wait: &mut dyn FnMut(&Waiting),
+    on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
 ) -> Result<Guard, Error> {
     let me = Holder::of_this_process(&options.purpose).map_err(|source| Error::System {
         operation: "describing the holder of",
@@ -56,9 +57,12 @@ pub(crate) fn acquire(
                 waited: elapsed,
             });
         }
-        if told.is_none_or(|at| at.elapsed() >= TELL) {
-            on_wait(&Waiting { holder, elapsed, silent: current.silent(now) });
+        let tell = told.is_none_or(|at| at.elapsed() >= TELL);
+        if tell {
             told = Some(Instant::now());
+        }
+        if on_wait(&Waiting { tell, holder, elapsed, silent: current.silent(now) }).is_break() {
+            return Err(Error::Interrupted { prefix: place.prefix.clone() });
         }
         let left = options.timeout.map_or(timing.poll, |timeout| timeout.saturating_sub(elapsed));
         std::thread::sleep(timing.poll.min(left));
@@ -67,7 +71,8 @@ pub(crate) fn acquire(
 
 /// A program that the holder itself started.
 fn is_inherited(seen: &Sighting, options: &Options) -> bool {
-    seen.identity.token().is_some() && seen.identity.token() == options.inherited.as_deref()
+    let inherited = options.inherited.as_deref().unwrap_or("");
+    seen.identity.token().is_some_and(|token| inherited.split(',').any(|one| one == token))
 }
 
 /// One attempt at a name that seemed free.

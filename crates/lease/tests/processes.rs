@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use run_docker_lease::{Error, Guard, Options, Timing, acquire};
+use run_docker_lease::{Error, Guard, Options, Timing, acquire, acquire_unless};
 use tempfile::TempDir;
 
 /// Short enough for a test, long enough for a busy machine.
@@ -46,7 +47,7 @@ fn take(prefix: &Path, seconds: f64) -> Result<Guard, Error> {
 fn worker() {
     let Some(prefix) = std::env::var_os("LEASE_PREFIX").map(PathBuf::from) else { return };
     match std::env::var("LEASE_TASK").unwrap().as_str() {
-        "count" => count(&prefix),
+        task if task.starts_with("count") => count(&prefix, task),
         "hold" => {
             let guard = take(&prefix, 60.0).unwrap();
             say("held");
@@ -69,10 +70,11 @@ fn say(text: &str) {
 }
 
 /// Adds one, as somebody does who is alone, again and again.
-fn count(prefix: &Path) {
+fn count(prefix: &Path, me: &str) {
     let (counter, log) = (prefix.with_file_name("counter"), prefix.with_file_name("log"));
     for _ in 0..10 {
         let guard = take(prefix, 120.0).unwrap();
+        fs::write(prefix.with_file_name("inside"), me).unwrap();
         let value: u64 = fs::read_to_string(&counter).unwrap().parse().unwrap();
         sleep(Duration::from_millis(3));
         let fresh = prefix.with_file_name("counter.new");
@@ -145,15 +147,18 @@ fn count_with_kills(launcher: &[&str], kills: usize) {
     for (name, text) in [("counter", "0"), ("log", "")] {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    let mut workers: Vec<Child> = (0..20).map(|_| start(launcher, "count", &prefix)).collect();
+    let mut workers: Vec<Child> = (0..20).map(|i| start(launcher, &format!("count{i}"), &prefix)).collect();
     let mut random = u64::from(std::process::id()) | 1;
     let mut killed = 0;
-    for _ in 0..kills {
+    for kill in 0..kills {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         sleep(Duration::from_millis(100 + random % 200));
-        let victim = usize::try_from(random % 20).unwrap();
+        // Every second one dies with the lease in its hand, most likely.
+        let inside = fs::read_to_string(dir.path().join("inside")).unwrap_or_default();
+        let inside = inside.trim_start_matches("count").parse().ok().filter(|_| kill % 2 == 0);
+        let victim = inside.unwrap_or(usize::try_from(random % 20).unwrap());
         if workers[victim].try_wait().unwrap().is_none() {
             workers[victim].kill().unwrap();
             killed += 1;
@@ -286,6 +291,8 @@ fn a_waiting_one_is_told_who_has_it() {
     assert!(text.contains("\"a test\" on ") && text.contains("--lock-timeout"), "{text}");
     assert_eq!(said.len(), 1);
     assert_eq!(said[0].as_ref().unwrap().pid, std::process::id());
+    let broken_off = acquire_unless(&prefix, &options(60.0), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(broken_off, Err(Error::Interrupted { .. })));
     drop(guard);
 }
 

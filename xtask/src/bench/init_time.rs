@@ -115,6 +115,7 @@ fn spec(n: u32) -> InitSpec {
         entrypoint: Vec::new(),
         keep_env: Vec::new(),
         keep_groups: false,
+        conda_env: None,
         hangup_grace_seconds: Some(10),
     }
 }

@@ -2,6 +2,8 @@
 
 mod exit;
 mod identity;
+mod prompt;
 
 pub(crate) use exit::exit;
 pub(crate) use identity::identity;
+pub(crate) use prompt::prompt;

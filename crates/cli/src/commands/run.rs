@@ -298,7 +298,7 @@ fn find_places(
         })
     };
     let conda_envs = match (context.flavor, setting(Key::CondaEnvs)) {
-        (Flavor::Plain, None) => None,
+        (Flavor::Plain, None) if request.conda_env.is_none() => None,
         (_, asked) => Some(conda_envs(asked, host, imagined, reporter)?),
     };
     let home = match setting(Key::Home) {

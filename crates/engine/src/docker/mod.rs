@@ -139,6 +139,10 @@ impl Engine for Docker {
         self.runtime.block_on(self.inspect_image(image))
     }
 
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
+        Ok(self.runtime.block_on(self.read_file(image, path)))
+    }
+
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
         self.run_if(plan, &mut || Ok(true))?.ok_or_else(|| Error::failure("a plan that is right was not run"))
     }

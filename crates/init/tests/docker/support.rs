@@ -276,6 +276,7 @@ pub(crate) fn ann(supplementary: &[Group]) -> InitSpec {
         entrypoint: Vec::new(),
         keep_env: Vec::new(),
         keep_groups: false,
+        conda_env: None,
         hangup_grace_seconds: None,
     }
 }

@@ -68,9 +68,21 @@ pub fn decide(words: &[OsString], surroundings: &Surroundings<'_>) -> Result<Dec
 /// # Errors
 /// When it is no number of seconds.
 pub fn parse_timeout(text: &OsStr) -> Result<Duration, String> {
-    let seconds = text.to_str().and_then(|text| text.trim().parse::<f64>().ok());
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = text.to_str().and_then(|text| decimal(text.trim()));
     duration.ok_or_else(|| format!("{:?} is no number of seconds to wait for a lock", text.to_string_lossy()))
+}
+
+/// `S` or `S.FFF`, by integers: the tables for floating point would be a tenth
+/// of the init.
+fn decimal(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let millis =
+        fraction.bytes().chain(*b"000").take(3).fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(millis))
 }
 
 fn without_timeout(words: &[OsString]) -> Result<(Vec<OsString>, Option<Duration>), String> {
