@@ -9,11 +9,6 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
     ("No Python in base", "", ": CONDA_PYTHON_EXE="),
     ("Quotes in a package's variables", "", ": FROM_PACKAGE=a value with"),
     ("Captured output", "run", "text: only real: "),
-    (
-        "Specs of an explicit list",
-        "from an explicit list",
-        "record: .requested_spec: real a spec ours a spec",
-    ),
 ];
 
 /// Where their reasons are.
