@@ -136,10 +136,9 @@ pub(crate) fn urls(channel: &Channel, subdir: Subdir) -> Vec<String> {
         .collect()
 }
 
-/// What people call a channel.
+/// What people call a channel: its name on the known server, else its URL.
 pub(crate) fn display(channel: &Channel) -> String {
-    let named = channel.name.clone().filter(|_| channel.base_url.url().scheme() != "file");
-    named.unwrap_or_else(|| channel.base_url.as_str().trim_end_matches('/').to_owned())
+    channel.canonical_name().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

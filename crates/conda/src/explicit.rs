@@ -92,11 +92,11 @@ fn minimal(context: &Context, word: &str) -> Result<RepoDataRecord> {
     match sum.map(str::len) {
         Some(32) => {
             package.md5 =
-                rattler_digest::parse_digest_from_hex::<rattler_digest::Md5>(sum.unwrap_or_default())
+                rattler_digest::parse_digest_from_hex::<rattler_digest::Md5>(sum.unwrap_or_default());
         }
         Some(64) => {
             package.sha256 =
-                rattler_digest::parse_digest_from_hex::<rattler_digest::Sha256>(sum.unwrap_or_default())
+                rattler_digest::parse_digest_from_hex::<rattler_digest::Sha256>(sum.unwrap_or_default());
         }
         _ => {}
     }

@@ -8,20 +8,7 @@ use std::collections::BTreeSet;
 const ACCEPTED: &[(&str, &str, &str)] = &[
     ("No Python in base", "", ": CONDA_PYTHON_EXE="),
     ("Quotes in a package's variables", "", ": FROM_PACKAGE=a value with"),
-    ("An existing environment without a terminal", "create what exists", "code: real 0 ours 1"),
     ("Captured output", "run", "text: only real: "),
-    ("What is installed already", "install what is there", "json: only real: .actions.LINK[six]"),
-    ("Specs of a clone", "clone", "record: .requested_spec: "),
-    ("Specs of a clone", "clone", "history: only "),
-    ("Specs of a clone", "rename", "record: .requested_spec: "),
-    ("Specs of a clone", "rename", "history: only "),
-    (
-        "Specs of an explicit list",
-        "from an explicit list",
-        "record: .requested_spec: real a spec ours a spec",
-    ),
-    ("Specs of an explicit list", "from an explicit list", "history: only "),
-    ("Specs of an explicit list", "from an explicit list", "record: .depends[]: real \"pip\" ours nothing"),
 ];
 
 /// Where their reasons are.

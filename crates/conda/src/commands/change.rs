@@ -34,8 +34,6 @@ pub(crate) struct Wish {
     pub(crate) mode: Mode,
     /// What nobody asked for may go
     pub(crate) prune: bool,
-    /// Earlier wishes about what is updated are given up (`conda update`)
-    pub(crate) gives_up: bool,
     /// Install again what is there
     pub(crate) again: bool,
     /// The flags
@@ -52,7 +50,6 @@ impl Wish {
             archives: Vec::new(),
             mode: Mode::Keep,
             prune: false,
-            gives_up: false,
             again: false,
             solve: solve.clone(),
         }
@@ -213,8 +210,11 @@ async fn solved(
     let wanted = restricted(wish, &asked, &installed, solution.records);
     let again = if wish.again { asked.keys().cloned().collect() } else { BTreeSet::new() };
     let mut plan = Plan::between(&wish.prefix, installed, &wanted, &again);
-    let given_up =
-        |(name, spec): &(&String, &String)| wish.gives_up && asked.contains_key(*name) && *name != *spec;
+    // A version asked for earlier is given up by whoever asks for the bare name.
+    let given_up = |(name, spec): &(&String, &String)| {
+        let bare = wish.specs.iter().any(|asked| asked.name() == name.as_str() && asked.is_name_only());
+        !wish.prune && bare && *name != *spec
+    };
     let mut neutered = solution.neutered;
     neutered.extend(earlier.iter().filter(given_up).map(|(name, _)| name.clone()));
     // Everything was to be updated: what was asked for earlier is no wish any more.

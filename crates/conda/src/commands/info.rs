@@ -17,11 +17,11 @@ const PROVIDER: &str = "embedded";
 pub(crate) fn run(context: &mut Context, args: &InfoArgs) -> Result<()> {
     context.output(&args.output);
     if args.base {
-        return print(context, json!({"root_prefix": context.root}), || context.root.display().to_string());
+        return print(context, &json!({"root_prefix": context.root}), || context.root.display().to_string());
     }
     if args.unsafe_channels {
         let all = context.settings.list("channels");
-        return print(context, json!({"channels": all}), || all.join("\n"));
+        return print(context, &json!({"channels": all}), || all.join("\n"));
     }
     if context.json {
         report::document(&document(context)?);
@@ -41,11 +41,11 @@ pub(crate) fn run(context: &mut Context, args: &InfoArgs) -> Result<()> {
     Ok(())
 }
 
-fn print(context: &Context, value: Value, text: impl FnOnce() -> String) -> Result<()> {
+fn print(context: &Context, value: &Value, text: impl FnOnce() -> String) -> Result<()> {
     if context.json {
-        report::document(&value)
+        report::document(value);
     } else {
-        report::line(&text())
+        report::line(&text());
     }
     Ok(())
 }

@@ -42,7 +42,6 @@ pub(crate) async fn update(context: &mut Context, args: UpdateArgs) -> Result<()
     }
     let mut wish = Wish::new(prefix.clone(), &args.solve);
     wish.mode = if args.all { Mode::UpdateAll } else { Mode::UpdateAsked };
-    wish.gives_up = !args.all;
     wish.add(context, &args.packages, &args.files)?;
     let installed = records::read(&prefix)?;
     for spec in wish.specs.iter().filter(|_| !args.all) {

@@ -102,7 +102,7 @@ fn print(context: &Context, prefix: &Path, rows: &[Row], args: &ListArgs) -> Res
         rows.iter().for_each(|row| match row {
             Row::Conda(one) => report::line(&records::dist_str(one.repodata(), &alias)),
             Row::Pip(package) => {
-                report::line(&format!("pypi/pypi::{}-{}-pypi_0", package.normalized(), package.version))
+                report::line(&format!("pypi/pypi::{}-{}-pypi_0", package.normalized(), package.version));
             }
         });
         return Ok(());
@@ -173,7 +173,7 @@ fn header(context: &Context) -> Result<()> {
 fn explicit(context: &Context, installed: &[Installed], md5: bool) -> Result<()> {
     header(context)?;
     report::line("@EXPLICIT");
-    for record in by_levels(&installed) {
+    for record in by_levels(installed) {
         let mut url = record.url.clone();
         let _ = url.set_password(None);
         let _ = url.set_username("");

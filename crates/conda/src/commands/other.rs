@@ -46,9 +46,9 @@ pub(crate) fn compare(context: &mut Context, args: &CompareArgs) -> Result<bool>
         differences.push("Success. All the packages in the specification file are present in the environment with matching version and build string.".to_owned());
     }
     if context.json {
-        report::document(&json!(differences))
+        report::document(&json!(differences));
     } else {
-        differences.iter().for_each(|line| report::line(line))
+        differences.iter().for_each(|line| report::line(line));
     }
     Ok(good)
 }

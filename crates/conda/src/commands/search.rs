@@ -101,11 +101,7 @@ fn print(context: &Context, found: &[RepoDataRecord], everything: bool) {
         found.iter().for_each(|record| report::line(&details(record, &alias)));
         return;
     }
-    report::line(
-        &format!("# {:<18} {:>15} {:>15}  {:<20}", "Name", "Version", "Build", "Channel")
-            .trim_end()
-            .to_owned(),
-    );
+    report::line(format!("# {:<18} {:>15} {:>15}  {:<20}", "Name", "Version", "Build", "Channel").trim_end());
     for record in found {
         let package = &record.package_record;
         let line = format!(

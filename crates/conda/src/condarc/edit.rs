@@ -184,28 +184,28 @@ fn replace(text: &str, name: &str, new: &str) -> String {
 mod tests {
     use super::*;
 
-    fn done(text: &str, change: Change) -> String {
-        edit(text, &change).unwrap().0
+    fn done(text: &str, change: &Change) -> String {
+        edit(text, change).unwrap().0
     }
 
     #[test]
     fn comments_and_other_keys_stay() {
         let before =
             "# mine\nchannels:\n  - a  # the first\n  - b\noffline: false # no\nauto_update_conda: false\n";
-        let after = done(before, Change::Prepend("channels".into(), "c".into()));
+        let after = done(before, &Change::Prepend("channels".into(), "c".into()));
         assert_eq!(
             after,
             "# mine\nchannels:\n  - c\n  - a\n  - b\noffline: false # no\nauto_update_conda: false\n"
         );
-        let after = done(&after, Change::Set("offline".into(), "yes".into()));
+        let after = done(&after, &Change::Set("offline".into(), "yes".into()));
         assert!(after.ends_with("offline: true\nauto_update_conda: false\n"), "{after}");
-        assert_eq!(done("a: 1\noffline: true\n", Change::RemoveKey("offline".into())), "a: 1\n");
+        assert_eq!(done("a: 1\noffline: true\n", &Change::RemoveKey("offline".into())), "a: 1\n");
     }
 
     #[test]
     fn the_first_channel_is_added_to_the_default_one() {
         assert_eq!(
-            done("", Change::Prepend("channels".into(), "x".into())),
+            done("", &Change::Prepend("channels".into(), "x".into())),
             "channels:\n  - x\n  - conda-forge\n"
         );
     }
@@ -222,9 +222,9 @@ mod tests {
 
     #[test]
     fn names_in_a_map_are_set_one_by_one() {
-        let after = done("", Change::Set("proxy_servers.https".into(), "http://p:3128".into()));
+        let after = done("", &Change::Set("proxy_servers.https".into(), "http://p:3128".into()));
         assert_eq!(
-            done(&after, Change::Set("proxy_servers.http".into(), "x".into())),
+            done(&after, &Change::Set("proxy_servers.http".into(), "x".into())),
             "proxy_servers:\n  https: http://p:3128\n  http: x\n"
         );
     }

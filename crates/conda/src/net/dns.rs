@@ -44,7 +44,7 @@ impl Resolver {
             match words.as_slice() {
                 ["nameserver", server] => resolver.servers.extend(server.parse::<IpAddr>()),
                 ["search" | "domain", domains @ ..] => {
-                    resolver.search = domains.iter().map(|d| (*d).to_owned()).collect()
+                    resolver.search = domains.iter().map(|d| (*d).to_owned()).collect();
                 }
                 ["options", options @ ..] => {
                     let value =

@@ -35,7 +35,7 @@ pub(crate) fn client(context: &Context) -> Result<ClientWithMiddleware> {
     match settings.text("ssl_verify") {
         Some(text) if truth(&text) == Some(false) => builder = builder.tls_danger_accept_invalid_certs(true),
         Some(text) if truth(&text).is_none() && text != "truststore" => {
-            builder = builder.tls_certs_merge(certificates(&text)?)
+            builder = builder.tls_certs_merge(certificates(&text)?);
         }
         _ => {
             if let Some(file) = context.var("REQUESTS_CA_BUNDLE").or_else(|| context.var("CURL_CA_BUNDLE")) {

@@ -85,9 +85,8 @@ impl Plan {
             wanted.iter().map(|r| (r.package_record.name.as_normalized(), r)).collect();
         let stays = |one: &Installed| {
             let noarch = one.repodata().package_record.noarch.is_python();
-            !again.contains(one.name())
-                && !(moved && noarch)
-                && by_name.get(one.name()).is_some_and(|record| same(one.repodata(), record))
+            let linked_anew = again.contains(one.name()) || moved && noarch;
+            !linked_anew && by_name.get(one.name()).is_some_and(|record| same(one.repodata(), record))
         };
         let (stay, gone): (Vec<_>, Vec<_>) = installed.into_iter().partition(stays);
         let kept: BTreeSet<&str> = stay.iter().map(Installed::name).collect();

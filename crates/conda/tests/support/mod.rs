@@ -2,6 +2,7 @@
 //! in that touches nothing of the user's.
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -144,7 +145,7 @@ impl World {
         let world = Self { dir };
         world.publish(packages);
         for subdir in ["linux-64", "linux-aarch64"] {
-            world.index(subdir, json!({}));
+            world.index(subdir, &json!({}));
         }
         let rc = format!(
             "channels: ['file://{}']\nadd_pip_as_python_dependency: false\n",
@@ -156,10 +157,10 @@ impl World {
 
     pub fn publish(&self, packages: &[Package]) {
         let all: serde_json::Map<String, Value> = packages.iter().map(|p| p.write(&self.channel())).collect();
-        self.index("noarch", all.into());
+        self.index("noarch", &all.into());
     }
 
-    pub fn index(&self, subdir: &str, packages: Value) {
+    pub fn index(&self, subdir: &str, packages: &Value) {
         let text = json!({"info": {"subdir": subdir}, "packages": {}, "packages.conda": packages, "repodata_version": 1});
         std::fs::write(self.channel().join(subdir).join("repodata.json"), text.to_string()).unwrap();
     }
