@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel`.
+//! The project's own tasks: `cargo xtask setup|lint|test|matrix|channel|conda-…|fault`.
 //! Each ends in a verdict.
 
 #![allow(
@@ -70,6 +70,20 @@ enum Task {
         #[arg(long)]
         program: Option<PathBuf>,
     },
+    /// Commands killed at random moments, and two at once
+    Fault {
+        /// Of what
+        which: Faulty,
+        /// How many are killed
+        #[arg(long, default_value_t = 30)]
+        times: usize,
+        /// The same seed chooses the same moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// One question asked of many combinations
     Matrix {
         /// Which
@@ -78,6 +92,11 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Faulty {
+    Conda,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -94,6 +113,7 @@ fn main() -> ExitCode {
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
+        Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
         Task::Conda => {
             println!("{}", embedded::program().display());
             true

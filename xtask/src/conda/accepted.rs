@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-/// A name, in which rows it is met (a part of the row's name; empty: any), and
-/// a part of the line that tells it.
+/// A name, the row in which it is met (empty: any), and a part of the line that
+/// tells it.
 const ACCEPTED: &[(&str, &str, &str)] = &[
-    ("no Python of its own", "", "CONDA_PYTHON_EXE="),
-    ("values keep their quotes", "", "FROM_PACKAGE=a value with"),
-    ("run does not capture", "run", "text: only real: "),
+    ("No Python in base", "", ": CONDA_PYTHON_EXE="),
+    ("Quotes in a package's variables", "", ": FROM_PACKAGE=a value with"),
+    ("Captured output", "run", "text: only real: "),
 ];
 
 /// Where their reasons are.
@@ -28,7 +28,9 @@ impl Accepted {
     pub(super) fn sort(&self, row: &str, lines: Vec<String>) -> (Vec<(&'static str, String)>, Vec<String>) {
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for line in lines {
-            let meant = ACCEPTED.iter().find(|(_, rows, part)| row.contains(rows) && line.contains(part));
+            let meant = ACCEPTED
+                .iter()
+                .find(|(_, rows, part)| (rows.is_empty() || row == *rows) && line.contains(part));
             match meant {
                 Some((name, ..)) => known.push((*name, line)),
                 None => unknown.push(line),

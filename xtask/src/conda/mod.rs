@@ -2,11 +2,13 @@
 //! same channel, and what each left behind compared.
 
 mod accepted;
+mod fault;
 mod observe;
 mod records;
 mod roundtrip;
 mod rows;
 mod side;
+mod sound;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,9 +25,8 @@ use side::Side;
 /// `cargo xtask conda-diff`: every row, in order, since later ones use what
 /// earlier ones made. `only` shows the verdict of some; the others still run.
 pub(crate) fn diff(program: Option<PathBuf>, only: Option<&str>) -> bool {
-    let channel = channel();
-    let server = channel.serve();
     let dir = tempfile::Builder::new().prefix("conda-diff-").tempdir().unwrap();
+    let server = serve(dir.path());
     let (real, ours) = sides(dir.path(), program, &server);
     let accepted = Accepted::load();
     let mut verdict = Verdict::default();
@@ -55,11 +56,26 @@ pub(crate) fn diff(program: Option<PathBuf>, only: Option<&str>) -> bool {
 
 /// `cargo xtask conda-roundtrip`.
 pub(crate) fn roundtrip(program: Option<PathBuf>) -> bool {
-    let channel = channel();
-    let server = channel.serve();
     let dir = tempfile::Builder::new().prefix("conda-trip-").tempdir().unwrap();
+    let server = serve(dir.path());
     let (real, ours) = sides(dir.path(), program, &server);
     roundtrip::run(&real, &ours)
+}
+
+/// `cargo xtask fault conda`.
+pub(crate) fn fault(program: Option<PathBuf>, times: usize, seed: u64) -> bool {
+    let dir = tempfile::Builder::new().prefix("conda-fault-").tempdir().unwrap();
+    let server = serve(dir.path());
+    let (_, ours) = sides(dir.path(), program, &server);
+    fault::run(&ours, times, seed)
+}
+
+/// The test channel as `conda-forge` of a server, as people have it.
+fn serve(dir: &Path) -> Server {
+    let root = dir.join("serve");
+    std::fs::create_dir(&root).unwrap();
+    std::os::unix::fs::symlink(channel().path(), root.join("conda-forge")).unwrap();
+    Server::of(&root)
 }
 
 /// Both, each with a place of its own whose path has the same length: paths are

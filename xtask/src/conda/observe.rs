@@ -28,7 +28,7 @@ pub(super) fn texts(real: (&Side, &Said), ours: (&Side, &Said)) -> Vec<String> {
 }
 
 /// Lines that only one has; or, where both have the same ones, that their order differs.
-fn line_differences(what: &str, real: &[String], ours: &[String]) -> Vec<String> {
+pub(super) fn line_differences(what: &str, real: &[String], ours: &[String]) -> Vec<String> {
     if real == ours {
         return Vec::new();
     }

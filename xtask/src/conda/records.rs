@@ -8,21 +8,26 @@ use std::process::Command;
 use run_docker_testkit::run_ok;
 use serde_json::Value;
 
-use super::observe::flatten;
+use super::observe::{flatten, line_differences};
 use super::side::Side;
 
 /// Differences of the package sets, then of the records, then of the history.
 pub(super) fn environments(real: &Side, ours: &Side, name: &str) -> Vec<String> {
     let (one, two) = (load(real, name), load(ours, name));
     let mut found = Vec::new();
+    // One line per difference, however many packages show it.
+    let mut records: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for package in one.keys().chain(two.keys()).collect::<BTreeSet<_>>() {
         match (one.get(package), two.get(package)) {
             (Some(_), None) => found.push(format!("packages: only real: {package}")),
             (None, Some(_)) => found.push(format!("packages: only ours: {package}")),
-            (Some(a), Some(b)) => found.extend(record(package, a, b)),
+            (Some(a), Some(b)) => {
+                record(a, b).into_iter().for_each(|key| records.entry(key).or_default().push(package));
+            }
             (None, None) => {}
         }
     }
+    found.extend(records.iter().map(|(key, of)| format!("record: {key} ({} of {})", of.len(), of[0])));
     found.extend(history(real, ours, name));
     found
 }
@@ -53,26 +58,26 @@ fn judge_hashes(env: &Path, record: &mut Value) {
     }
 }
 
-/// Keys of a record whose values differ; of its many paths, the first only.
-fn record(package: &str, real: &Value, ours: &Value) -> Vec<String> {
+/// Keys of a record whose values differ.
+fn record(real: &Value, ours: &Value) -> Vec<String> {
     let (one, two) = (flatten(real), flatten(ours));
     let (a, b): (BTreeSet<&String>, BTreeSet<&String>) = (one.iter().collect(), two.iter().collect());
-    let mut keys: BTreeMap<String, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
-    for (line, real) in
-        a.difference(&b).map(|line| (line, true)).chain(b.difference(&a).map(|line| (line, false)))
-    {
-        let (path, value) = line.split_once(" = ").unwrap_or((line, ""));
-        let entry = keys.entry(generic(path)).or_default();
-        if real { entry.0.push(value) } else { entry.1.push(value) }
+    let mut keys: BTreeMap<String, [Vec<&str>; 2]> = BTreeMap::new();
+    for (side, lines) in [a.difference(&b), b.difference(&a)].into_iter().enumerate() {
+        for line in lines {
+            let (path, value) = line.split_once(" = ").unwrap_or((line, ""));
+            keys.entry(generic(path)).or_default()[side].push(value);
+        }
     }
     let show = |values: &[&str]| match values {
         [] => "nothing".to_owned(),
+        // What names the package itself would be another line for each.
+        [one] if one.contains("::") => "a spec".to_owned(),
+        [one] if one.parse::<u64>().is_ok() => "a number".to_owned(),
         [one] => (*one).to_owned(),
-        many => format!("{} and {} more", many[0], many.len() - 1),
+        many => format!("{} and others", many[0]),
     };
-    keys.iter()
-        .map(|(key, (a, b))| format!("record: {package}: {key}: real {} ours {}", show(a), show(b)))
-        .collect()
+    keys.iter().map(|(key, [a, b])| format!("{key}: real {} ours {}", show(a), show(b))).collect()
 }
 
 /// `.paths_data.paths[lib/x].sha256` is `.paths_data.paths[].sha256`.
@@ -83,24 +88,18 @@ fn generic(path: &str) -> String {
     }
 }
 
-/// The history, without its dates.
+/// The last revision of the history, without its date: an earlier difference
+/// was told when it came about.
 fn history(real: &Side, ours: &Side, name: &str) -> Vec<String> {
     let read = |side: &Side| -> Vec<String> {
         let text = fs::read_to_string(side.env(name).join("conda-meta/history")).unwrap_or_default();
-        side.plain(&text).lines().map(plain_line).collect()
+        let last = side.plain(&text).rsplit("==> ").next().unwrap_or_default().to_owned();
+        last.lines().skip(1).map(plain_line).collect()
     };
-    let (one, two) = (read(real), read(ours));
-    (0..one.len().max(two.len()))
-        .filter(|&line| one.get(line) != two.get(line))
-        .map(|line| format!("history: line {line}: real {:?} ours {:?}", one.get(line), two.get(line)))
-        .take(4)
-        .collect()
+    line_differences("history", &read(real), &read(ours))
 }
 
 fn plain_line(line: &str) -> String {
-    if line.starts_with("==> ") {
-        return "==> a date <==".to_owned();
-    }
     match line.strip_prefix("# cmd: ").and_then(|cmd| cmd.split_once("conda ")) {
         Some((_, words)) => format!("# cmd: conda {words}"),
         None => sorted_specs(line),

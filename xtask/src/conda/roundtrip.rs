@@ -1,6 +1,9 @@
 //! One environment, changed in turn by both: it must stay right for either.
 
+use std::path::Path;
+
 use super::side::Side;
+use super::sound;
 use crate::verdict::Verdict;
 
 /// A change, and what must then hold: imports, and versions in `conda list`.
@@ -86,20 +89,7 @@ fn change(side: &Side, both: [&Side; 2], name: &str, step: &Step) -> Result<(), 
             return Err(format!("{package} is {found:?}, not {version:?}"));
         }
     }
-    consistent(side, env)
-}
-
-/// Every file that a record names is there, and `pip check` is content.
-fn consistent(side: &Side, env: &str) -> Result<(), String> {
-    let script = "import glob, json, os, sys
-for record in glob.glob(sys.argv[1] + '/conda-meta/*.json'):
-    for path in json.load(open(record))['files']:
-        if not os.path.lexists(os.path.join(sys.argv[1], path)):
-            sys.exit(record + ': ' + path)";
-    let said = side.shell(&format!("'{env}/bin/python' -c \"$(cat <<'E'\n{script}\nE\n)\" '{env}'"));
-    if said.code != 0 {
-        return Err(format!("a file is missing: {}", said.stderr));
-    }
+    sound::environment(Path::new(env))?;
     let said = side.shell(&format!("'{env}/bin/python' -m pip check"));
     if said.code == 0 { Ok(()) } else { Err(format!("pip check: {}{}", said.stdout, said.stderr)) }
 }

@@ -59,15 +59,15 @@ pub(super) const ROWS: &[Row] = &[
     row("list, a pattern", "conda list -n one '^p' --json", &[Code, Json(&[])]),
     row("list, one name", "conda list -n one -f six", &[Code, Text]),
     row("list --export", "conda list -n one --export", &[Code, Text]),
-    row("list --explicit", "conda list -n one --explicit", &[Code, Text]),
-    row("list --explicit --md5", "conda list -n two --explicit --md5", &[Code, Text]),
+    row("list --explicit", "conda list -n one --explicit | sort", &[Code, Text]),
+    row("list --explicit --md5", "conda list -n two --explicit --md5 | sort", &[Code, Text]),
     row("list --revisions", "conda list -n one --revisions | grep -v '^20'", &[Code, Text]),
     row("env export", "conda env export -n one", &[Code, Text]),
     row("env export --no-builds", "conda env export -n one --no-builds", &[Code, Text]),
     row("env export --from-history", "conda env export -n two --from-history | sort", &[Code, Text]),
     row("export, JSON", "conda env export -n two --json", &[Code, Json(&[])]),
     row("env list", "conda env list", &[Code, Text]),
-    row("env list, JSON", "conda env list --json", &[Code, Json(&["envs"])]),
+    row("env list, JSON", "conda env list --json", &[Code, Json(&["envs["])]),
     row(
         "info, JSON",
         "conda info --json",
@@ -119,7 +119,11 @@ pub(super) const ROWS: &[Row] = &[
     row("remove with what needs it", "conda remove -y -n one python-dateutil --json", &[Code, Env("one")]),
     row("install without dependencies", "conda install -y -n three --no-deps tqdm", &[Code, Env("three")]),
     row("link scripts", "conda install -y -n two post-link-demo", &[Code, Env("two")]),
-    row("install what is there", "conda install -y -n two six", &[Code, Env("two")]),
+    row(
+        "install what is there",
+        "conda install -n two six --dry-run --json",
+        &[Code, Json(&["actions.LINK"])],
+    ),
     row("update all", "conda update -y -n two --all", &[Code, Env("two")]),
     // Other ways to make one.
     row("clone", "conda create -y -n cloned --clone two", &[Code, Env("cloned")]),
@@ -188,7 +192,7 @@ pub(super) const ROWS: &[Row] = &[
     row("no such option", "conda create --no-such-option", &[Code]),
     row("no such verb", "conda no-such-verb", &[Code]),
     // The end of it.
-    row("remove an environment", "conda env remove -y -n cloned && ls ../envs", &[Code, Text]),
-    row("remove --all", "conda remove -y -n listed --all && ls ../envs", &[Code, Text]),
+    row("remove an environment", "conda env remove -y -n cloned >/dev/null && ls ../envs", &[Code, Text]),
+    row("remove --all", "conda remove -y -n listed --all >/dev/null && ls ../envs", &[Code, Text]),
     row("clean", "conda clean -y --all -q && ls ../envs/.pkgs", &[Code]),
 ];

@@ -32,8 +32,9 @@ impl Side {
         }
         let program = if base.starts_with(root) { install(program, base) } else { program.to_owned() };
         symlink(&program, root.join("bin/conda")).unwrap();
-        let condarc =
-            format!("channels:\n  - {channel}\nreport_errors: false\nnotify_outdated_conda: false\n");
+        let condarc = format!(
+            "channel_alias: {channel}\nchannels:\n  - conda-forge\nreport_errors: false\nnotify_outdated_conda: false\n"
+        );
         fs::write(root.join("home/.condarc"), condarc).unwrap();
         let mut side = Self { name, root: root.into(), base: base.into(), program, channel: channel.into() };
         side.project();
@@ -46,21 +47,16 @@ impl Side {
 
     /// Files that lines name.
     fn project(&self) {
-        let channel = &self.channel;
         let write = |name: &str, text: &str| fs::write(self.root.join("project").join(name), text).unwrap();
         write("requirements.txt", "# a comment\nsix=1.16\ngreet>=1.1\n");
         write(
             "environment.yml",
-            &format!(
-                "name: from-file\nchannels:\n  - {channel}\ndependencies:\n  - python=3.11\n  - six=1.16.0\n  - greet >=1,<2\n\
-                 variables:\n  FROM_FILE: a value\n"
-            ),
+            "name: from-file\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - six=1.16.0\n  - greet >=1,<2\n\
+             variables:\n  FROM_FILE: a value\n",
         );
         write(
             "smaller.yml",
-            &format!(
-                "name: from-file\nchannels:\n  - {channel}\ndependencies:\n  - python=3.11\n  - six=1.17.0\n"
-            ),
+            "name: from-file\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - six=1.17.0\n",
         );
     }
 
