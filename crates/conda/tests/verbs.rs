@@ -1,5 +1,7 @@
 //! The verbs and what they leave on disk, with small packages.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -179,18 +179,30 @@ impl Drop for Network {
     }
 }
 
-/// Processes that a killed daemon left (its containerd and shims) name its
-/// directory on their command line.
+/// Processes that a killed daemon left: its containerd and shims, which name its
+/// directory on their command line, and what runs below them.
 fn end_leftovers(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return };
-    for entry in entries.flatten() {
+    let dir_name = dir.to_string_lossy().into_owned();
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&*dir.to_string_lossy())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // After the name, which may hold anything: state and parent (proc(5)).
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
+        processes.push((pid, parent.unwrap_or(0), String::from_utf8_lossy(&line).contains(&dir_name)));
+    }
+    let mut ending: Vec<i32> = processes.iter().filter(|(_, _, named)| *named).map(|(pid, ..)| *pid).collect();
+    let mut next = 0;
+    while let Some(parent) = ending.get(next).copied() {
+        let children = processes.iter().filter(|(_, of, _)| *of == parent).map(|(pid, ..)| *pid);
+        let fresh: Vec<i32> = children.filter(|pid| !ending.contains(pid)).collect();
+        ending.extend(fresh);
+        next += 1;
+    }
+    for pid in ending.into_iter().filter_map(rustix::process::Pid::from_raw) {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
     std::thread::sleep(Duration::from_millis(300));
     for line in std::fs::read_to_string("/proc/self/mounts").unwrap_or_default().lines().rev() {

@@ -213,7 +213,9 @@ async fn solved(
     // A version asked for earlier is given up by whoever asks for the bare name.
     let given_up = |(name, spec): &(&String, &String)| {
         let bare = wish.specs.iter().any(|asked| asked.name() == name.as_str() && asked.is_name_only());
-        !wish.prune && bare && *name != *spec
+        let all = wish.mode == Mode::UpdateAll && name.as_str() != "python";
+        let versioned = Spec::parse(spec).is_ok_and(|spec| !spec.is_name_only());
+        !wish.prune && versioned && (bare || all)
     };
     let mut neutered = solution.neutered;
     neutered.extend(earlier.iter().filter(given_up).map(|(name, _)| name.clone()));
