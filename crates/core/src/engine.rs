@@ -90,8 +90,9 @@ pub struct LogsRequest {
 pub struct BuildRequest {
     /// The context's files: path inside the context, content, mode.
     pub files: Vec<(String, Vec<u8>, u32)>,
-    /// Name of the result; only ever moved to a finished image.
-    pub tag: ImageReference,
+    /// Name of the result; only ever moved to a finished image. Without one the
+    /// steps alone are wanted: a later build that begins with them reuses them.
+    pub tag: Option<ImageReference>,
     /// `--build-arg`s.
     pub args: Vec<(String, String)>,
     /// Labels put on the result.

@@ -88,9 +88,15 @@ pub fn build_image(
     }
     recipe.packages()?;
     let needed = recipe.conda_script().is_some_and(|script| needs_embedded(options, script));
-    // Compiled while the base is fetched or made.
+    // Compiled while the base is fetched or made, and the first steps on it.
     let making = options.conda_builder.as_ref().filter(|_| needed).map(|b| Making::start(b, &options.path));
     let base = find_base(engine, options, &recipe, progress)?;
+    if making.is_some() && !options.no_cache {
+        // The steps that need neither conda nor files of ours, meanwhile.
+        if let Some(request) = recipe.clone().with_base(base.as_str())?.first_steps(options.args.clone())? {
+            engine.build(&request, progress)?;
+        }
+    }
     let embedded = match making {
         Some(making) => had(making.finish(progress), options, progress)?,
         None if needed => recipe.conda().map(<[u8]>::to_vec),

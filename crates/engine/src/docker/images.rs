@@ -75,11 +75,14 @@ impl Docker {
     }
 
     pub(super) async fn build_image(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
-        let what = || format!("building the image {}", request.tag);
+        let what = || match &request.tag {
+            Some(tag) => format!("building the image {tag}"),
+            None => "building the first steps of the image".to_owned(),
+        };
         let context = context(&request.files).context(what)?;
         let options = BuildImageOptions {
             dockerfile: "Dockerfile".to_owned(),
-            t: Some(request.tag.to_string()),
+            t: request.tag.as_ref().map(ToString::to_string),
             nocache: request.no_cache,
             rm: true,
             forcerm: true,
