@@ -23,7 +23,7 @@ const MAX_LINES: usize = 600;
 
 /// Runs every check.
 pub(crate) fn run() -> bool {
-    // The embedded conda is linted where it is built and tested (`test --conda`).
+    // The embedded conda is linted where it is built and tested (`cargo xtask test`).
     let others = ["--workspace", "--exclude", "run-docker-conda", "--all-targets", "--", "-D", "warnings"];
     let good = crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
     good & arrows() & lengths() & scripts()
