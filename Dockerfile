@@ -30,20 +30,27 @@ RUN set -eu; \
     apt-get clean; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /etc/dpkg/dpkg.cfg.d/run-docker-build
 
+# Conda: which, from where, and with which channels. image/install-conda.sh says
+# what each means; docs/images.md has examples. dist/ holds the embedded conda
+# only when `run-docker build` put it there.
+ARG CONDA_PROVIDER=auto
+ARG CONDA_CHANNELS=conda-forge
+ARG CONDA_MIRROR=
+ARG CONDA_INSTALLER=
+ARG CONDA_SHA256=
+COPY image/install-conda.sh image/conda-wrapper.sh dist*/conda /usr/local/lib/run-docker/
+RUN sh /usr/local/lib/run-docker/install-conda.sh
+
 # The init comes along where dist/ has one (the first start of ./run-docker puts
 # it there). run-docker itself brings its own either way.
-COPY apt_requirements.txt bashrc entrypoint.sh image/conda-hook.sh dist*/run-docker-init* /usr/local/lib/run-docker/
-
-# This version of the Dockerfile installs no conda.
-ARG CONDA_PROVIDER=none
+COPY apt_requirements.txt bashrc entrypoint.sh image/conda-hook.sh image/bash-env.sh image/zsh-hook.sh dist*/run-docker-init* /usr/local/lib/run-docker/
 
 # apt_requirements.txt: names parted by blanks or lines, # starts a comment.
 RUN set -euf; \
-    case "$CONDA_PROVIDER" in \
-    none) ;; \
-    *) echo "CONDA_PROVIDER=$CONDA_PROVIDER: only none can be built so far" >&2; exit 1 ;; \
-    esac; \
     cd /usr/local/lib/run-docker; \
+    chmod 755 zsh-hook.sh; \
+    echo 'DPkg::Post-Invoke { "sh /usr/local/lib/run-docker/zsh-hook.sh || true"; };' > /etc/apt/apt.conf.d/90run-docker-zsh; \
+    sh zsh-hook.sh; \
     packages="$(LC_ALL=C sed -e 's/\r$//' -e '1s/^\xEF\xBB\xBF//' -e 's/#.*//' apt_requirements.txt | xargs)"; \
     if [ -n "$packages" ]; then \
         export DEBIAN_FRONTEND=noninteractive; \
@@ -55,8 +62,11 @@ RUN set -euf; \
     fi; \
     mkdir -p /exp /envs; \
     chmod 755 . /exp /envs entrypoint.sh; \
-    chmod 644 apt_requirements.txt bashrc conda-hook.sh; \
+    chmod 644 apt_requirements.txt bashrc conda-hook.sh bash-env.sh; \
     if [ -e run-docker-init ]; then chmod 755 run-docker-init; fi; \
     mv bashrc /etc/bash.bashrc; \
     mv conda-hook.sh /etc/profile.d/run-docker-conda.sh; \
     mv entrypoint.sh /entrypoint.sh
+
+# Scripts and `bash -c` know `conda activate` too. Last, when the file is there.
+ENV BASH_ENV=/usr/local/lib/run-docker/bash-env.sh

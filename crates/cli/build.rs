@@ -30,7 +30,9 @@ fn main() -> ExitCode {
 fn build_init() -> Result<(), Box<dyn Error>> {
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = manifest_dir.join("../..");
-    for path in ["Cargo.toml", "Cargo.lock", "crates/init", "crates/identity"] {
+    for path in
+        ["Cargo.toml", "Cargo.lock", "crates/init", "crates/identity", "crates/activate", "crates/lease"]
+    {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);

@@ -1,11 +1,24 @@
-//! The project's own tasks: `cargo xtask setup|lint|test|matrix`.
+//! The project's own tasks: `cargo xtask --help` lists them.
 //! Each ends in a verdict.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tasks of developers, not of users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tasks of developers, not of users"
+)]
 
+mod bench;
+mod channel;
+mod conda;
+mod document;
+mod embedded;
+mod fuzz;
 mod lint;
 mod matrix;
+mod rows;
 mod setup;
+mod tty;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -27,11 +40,54 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
-    /// setup, lint and every test
+    /// Build the embedded conda and print its path
+    Conda,
+    /// setup, lint, every test, and a person at a terminal
     Test {
-        /// The matrices too
+        /// Without the embedded conda, which takes minutes to build
+        #[arg(long)]
+        quick: bool,
+        /// The matrices too, and gigabytes through pipes
         #[arg(long)]
         matrices: bool,
+    },
+    /// Build the conda channel of tests and print its path
+    Channel {
+        /// Serve it on 127.0.0.1 until stopped
+        #[arg(long)]
+        serve: bool,
+        /// The port to serve on; any free one by default
+        #[arg(long, default_value_t = 0, requires = "serve")]
+        port: u16,
+    },
+    /// The embedded conda beside the real one, line by line
+    CondaDiff {
+        /// Only the verdict of rows whose name contains this; all of them run
+        #[arg(long)]
+        only: Option<String>,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// One environment changed in turn by the embedded conda and the real one
+    CondaRoundtrip {
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// Commands killed at random moments, and two at once
+    Fault {
+        /// Of what
+        which: Faulty,
+        /// How many are killed
+        #[arg(long, default_value_t = 30)]
+        times: usize,
+        /// The same seed chooses the same moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Another program than the embedded conda of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// One question asked of many combinations
     Matrix {
@@ -40,10 +96,46 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// An image of ours with conda in it, instead of building one (prompt)
+        #[arg(long)]
+        image: Option<String>,
         /// On which engine
         #[arg(long, default_value = "docker")]
         engine: Engine,
     },
+    /// Run every command block of the document, as a plain user in a fresh clone
+    Document {
+        /// Only so many rows from the start
+        #[arg(long)]
+        rows: Option<usize>,
+        /// Take the real conda of the tests, as one that the base brings, instead of the embedded one
+        #[arg(long)]
+        real_conda: bool,
+    },
+    /// Terminals, keys, and streams exact to the byte
+    Tty {
+        /// Only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// Without the rows of a gigabyte
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Throw generated input at what reads people's and images' files
+    Fuzz {
+        /// One target; all of them without it
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 300)]
+        seconds: u32,
+    },
+    /// Side-by-side measurements, each held against a bar (bench/README.md)
+    Bench(bench::BenchArgs),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Faulty {
+    Conda,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,6 +148,7 @@ pub(crate) enum Engine {
 enum Which {
     Identity,
     Exit,
+    Prompt,
 }
 
 fn main() -> ExitCode {
@@ -63,30 +156,52 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
-        Task::Test { matrices } => test(matrices),
-        Task::Matrix { which, only, engine } => matrix(which, only.as_deref(), engine),
+        Task::Channel { serve, port } => channel::run(serve, port),
+        Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
+        Task::CondaRoundtrip { program } => conda::roundtrip(program),
+        Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
+        Task::Conda => {
+            println!("{}", embedded::program().display());
+            true
+        }
+        Task::Test { quick, matrices } => test(quick, matrices),
+        Task::Matrix { which, only, image, engine } => {
+            matrix(which, only.as_deref(), image.as_deref(), engine)
+        }
+        Task::Document { rows, real_conda } => document::run(rows, real_conda),
+        Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
+        Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Task::Bench(args) => bench::run(&args, program()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>, engine: Engine) -> bool {
+fn matrix(which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
     let ground = matrix::Ground::new(&program(), engine);
     match which {
         Which::Identity => matrix::identity(&ground, only),
         Which::Exit => matrix::exit(&ground, only),
+        Which::Prompt if engine == Engine::Native => {
+            eprintln!("matrix prompt builds images: it runs on Docker");
+            false
+        }
+        Which::Prompt => matrix::prompt(&program(), image, only),
     }
 }
 
 /// The README's second command. Stops at the first part that fails.
-fn test(matrices: bool) -> bool {
+fn test(quick: bool, matrices: bool) -> bool {
     setup::run()
         && lint::run()
-        && cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
-        && (!matrices || [Engine::Docker, Engine::Native].into_iter().all(every_matrix))
+        && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
+        && tty::run(&program(), !matrices, None)
+        && (quick || embedded::test())
+        && (!matrices || every_matrix())
 }
 
-fn every_matrix(engine: Engine) -> bool {
-    matrix(Which::Exit, None, engine) && matrix(Which::Identity, None, engine)
+fn every_matrix() -> bool {
+    let on = |engine| matrix(Which::Exit, None, None, engine) && matrix(Which::Identity, None, None, engine);
+    on(Engine::Docker) && on(Engine::Native) && matrix(Which::Prompt, None, None, Engine::Docker)
 }
 
 /// The workspace's root directory.
@@ -96,14 +211,29 @@ fn root() -> PathBuf {
 
 /// Runs cargo in the workspace; true when it succeeds.
 fn cargo(args: &[&str]) -> bool {
-    println!("$ cargo {}", args.join(" "));
+    eprintln!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
 }
 
+/// Takes away what cargo tells this task about itself: it would have build
+/// scripts, and all that depends on them, run once more.
+fn without_cargos_own(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// The launcher, built as users get it.
 fn program() -> PathBuf {
-    assert!(cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]), "the launcher does not build");
+    assert!(
+        cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]),
+        "the launcher does not build"
+    );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/run-docker");
     let conda = target.join("release/run-docker-conda");

@@ -12,16 +12,57 @@ const NEEDED: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("newuidmap", "uidmap"),
     ("setpriv", "util-linux"),
+    ("tmux", "tmux"),
     ("ip", "iproute2"),
     ("pgrep", "procps"),
+    ("iptables", "iptables"),
+    ("git", "git"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("cc", "build-essential"),
+    ("dpkg-deb", "dpkg"),
+    ("patchelf", "patchelf"),
+    ("script", "bsdutils"),
+    ("curl", "curl"),
+    ("shellcheck", "shellcheck"),
+    ("python3", "python3"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    ("bzip2", "bzip2"),
+    ("zip", "zip"),
+    ("unzip", "unzip"),
+];
+
+/// A file that shows a package is there, and the package: what the test channel
+/// is compiled with.
+const NEEDED_FILES: &[(&str, &str)] = &[
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+    ("/usr/include/zlib.h", "zlib1g-dev"),
+    ("/usr/include/bzlib.h", "libbz2-dev"),
+    ("/usr/include/lzma.h", "liblzma-dev"),
+    ("/usr/include/sqlite3.h", "libsqlite3-dev"),
+    ("/usr/include/readline/readline.h", "libreadline-dev"),
+    ("/usr/include/ncurses.h", "libncurses-dev"),
+    ("/usr/share/doc/libffi-dev", "libffi-dev"),
+    ("/usr/share/doc/python3-venv", "python3-venv"),
+    ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
 ];
 
 /// Installs, and sees that an engine answers.
 pub(crate) fn run() -> bool {
-    let mut missing: Vec<&str> = NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> =
+        NEEDED.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
     if !has_library("libnss_wrapper.so") {
         missing.push("libnss-wrapper");
     }
+    // The conda to compare with is made in a virtual environment; one of its
+    // parts may have to be compiled.
+    if !python_makes_environments() {
+        missing.extend(["python3-venv", "python3-dev", "gcc"]);
+    }
+    missing.extend(
+        NEEDED_FILES.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package),
+    );
     if !missing.is_empty() && !install(&missing) {
         println!("setup: missing; run: sudo apt-get install -y {}", missing.join(" "));
         return false;
@@ -41,6 +82,12 @@ fn has_library(name: &str) -> bool {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"]
         .iter()
         .any(|dir| Path::new(dir).join(name).exists())
+}
+
+fn python_makes_environments() -> bool {
+    let words = ["-c", "import ensurepip, venv, sysconfig, os; os.stat(sysconfig.get_path('include') + '/Python.h')"];
+    let status = Command::new("/usr/bin/python3").args(words).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn install(packages: &[&str]) -> bool {

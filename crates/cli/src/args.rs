@@ -81,6 +81,9 @@ pub(crate) struct SettingArgs {
     /// Directory of your conda environments, mounted at /envs
     #[arg(long, alias = "conda_envs", value_name = "DIR")]
     pub(crate) conda_envs: Option<String>,
+    /// Run the command in this conda environment
+    #[arg(short = 'n', long, alias = "env_name", alias = "conda-env", alias = "conda_env", value_name = "NAME")]
+    pub(crate) env_name: Option<String>,
     /// Flags of docker run, as one word (repeatable)
     #[arg(long, alias = "docker_args", value_name = "ARGS", allow_hyphen_values = true)]
     pub(crate) docker_args: Vec<String>,
@@ -165,6 +168,8 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Show each setting and where it comes from
     Config(ShowConfigArgs),
+    /// Your conda environments, seen from the host
+    Env(EnvArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
     /// Print, as JSON, what a command sees inside
@@ -273,9 +278,12 @@ pub(crate) struct BuildArgs {
     /// Another bashrc
     #[arg(long, value_name = "FILE")]
     pub(crate) bashrc: Option<PathBuf>,
-    /// Which conda to install: none for now
-    #[arg(long, value_name = "PROVIDER", default_value = "none")]
+    /// Which conda to install: auto, miniconda, miniforge, embedded or none
+    #[arg(long, value_name = "PROVIDER", default_value = "auto")]
     pub(crate) conda: String,
+    /// Set a build argument, as CONDA_MIRROR=URL (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) build_arg: Vec<String>,
     /// Name of the image [default: <user>/cuda-miniconda:latest]
     #[arg(short, long, value_name = "IMAGE")]
     pub(crate) tag: Option<String>,
@@ -330,6 +338,44 @@ pub(crate) struct ShowConfigArgs {
     pub(crate) json: bool,
 }
 
+/// `env`.
+#[derive(Args, Debug)]
+pub(crate) struct EnvArgs {
+    #[command(subcommand)]
+    pub(crate) verb: EnvVerb,
+    /// Directory of your conda environments
+    #[arg(long, alias = "conda_envs", value_name = "DIR", global = true)]
+    pub(crate) conda_envs: Option<String>,
+}
+
+/// What to do with environments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvVerb {
+    /// Each environment: its Python, its packages, its last use, what is broken
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What each takes on the disk; a file with several names counts once
+    Size {
+        /// Only these
+        names: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove environments that nobody uses
+    Remove {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
 /// `trust`.
 #[derive(Args, Debug)]
 pub(crate) struct TrustArgs {
@@ -364,10 +410,11 @@ pub(crate) struct ProbeArgs {
 }
 
 impl SettingArgs {
-    /// The options given, as the strongest layer of settings.
+    /// The options given, as the strongest layer of settings. An empty value
+    /// (`--home "$UNSET"` of a script) sets nothing, as in a file.
     pub(crate) fn assignments(&self) -> Vec<Assignment> {
         let one = |key, option: &str, value: &Option<String>| {
-            value.iter().map(|v| set(key, option, v)).collect::<Vec<_>>()
+            value.iter().filter(|v| !v.is_empty()).map(|v| set(key, option, v)).collect::<Vec<_>>()
         };
         let switch = |key, option: &str, on: bool, value: &str| {
             on.then(|| set(key, option, value)).into_iter().collect::<Vec<_>>()
@@ -377,7 +424,8 @@ impl SettingArgs {
             one(Key::ContainerName, "--name", &self.name),
             one(Key::Project, "--project", &self.project),
             one(Key::CondaEnvs, "--conda-envs", &self.conda_envs),
-            self.docker_args.iter().map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            self.docker_args.iter().filter(|v| !v.is_empty()).map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            one(Key::CondaEnv, "--env-name", &self.env_name),
             one(Key::Home, "--home", &self.home),
             one(Key::MemoryLimit, "--memory-limit", &self.memory_limit),
             one(Key::ShmSize, "--shm-size", &self.shm_size),

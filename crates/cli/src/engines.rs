@@ -1,6 +1,10 @@
 //! Which engine carries a plan out. The only place that knows them by name.
 
-use run_docker_core::{Engine, EngineKind, Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use run_docker_core::{Engine, EngineFacts, EngineKind, Error, Result};
 use run_docker_engine::{Docker, InitBinary, detect_endpoint};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
@@ -23,11 +27,11 @@ pub(crate) fn connect(
     context: &Context,
 ) -> Result<Box<dyn Engine>> {
     match kind {
-        Some(EngineKind::Docker) => Ok(Box::new(docker(context)?)),
+        Some(EngineKind::Docker) => Ok(Box::new(docker_of(context)?)),
         Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), None, context)?)),
         Some(EngineKind::Podman) => Err(Error::failure("the engine podman is not part of this version")
             .with_hint("leave out --engine, or give --engine docker or --engine native")),
-        None => match docker(context) {
+        None => match docker_of(context) {
             Ok(docker) => Ok(Box::new(docker)),
             // Somebody who names a daemon wants that one.
             Err(error) if context.env.contains_key("DOCKER_HOST") => Err(error),
@@ -36,9 +40,47 @@ pub(crate) fn connect(
     }
 }
 
+/// What an engine says about itself. Docker takes as long about it as everything
+/// else about a run takes us (it starts programs to ask them for their
+/// versions), so it is asked first and its answer taken last.
+#[derive(Default)]
+pub(crate) struct Facts {
+    asked: Option<JoinHandle<Result<EngineFacts>>>,
+    known: Option<EngineFacts>,
+}
+
+impl Facts {
+    /// Begins to ask, where Docker is asked for or comes first.
+    pub(crate) fn ask(kind: Option<EngineKind>, context: &Context) -> Self {
+        if !matches!(kind, None | Some(EngineKind::Docker)) {
+            return Self::default();
+        }
+        let (env, home) = (context.env.clone(), context.home().unwrap_or_default());
+        let ask = move || docker(&env, &home)?.facts();
+        // No thread to be had: the engine is asked later.
+        let asked = std::thread::Builder::new().name("engine".to_owned()).spawn(ask).ok();
+        Self { asked, known: None }
+    }
+
+    /// The facts of `engine`, the one that is really used; waited for.
+    pub(crate) fn of(&mut self, engine: &dyn Engine) -> Result<&EngineFacts> {
+        // Another engine's answer is waited for as well: a thread that is still
+        // there would take signals that are meant for the command. It has failed
+        // as connecting has, or the other engine would not be used.
+        let asked = self.asked.take().map(JoinHandle::join);
+        let known = match (self.known.take(), asked) {
+            (Some(known), _) => known,
+            (None, Some(answer)) if engine.kind() == EngineKind::Docker => answer
+                .unwrap_or_else(|_| Err(Error::failure("asking the engine about itself was given up")))?,
+            (None, _) => engine.facts()?,
+        };
+        Ok(self.known.insert(known))
+    }
+}
+
 /// Every engine that may have containers of this user.
 pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
-    let docker = docker(context);
+    let docker = docker_of(context);
     let has_store = store(context).is_some_and(|store| store.join("run").is_dir());
     let mut engines: Vec<Box<dyn Engine>> = Vec::new();
     if has_store {
@@ -52,9 +94,12 @@ pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
     Ok(engines)
 }
 
-fn docker(context: &Context) -> Result<Docker> {
-    let home = context.home().unwrap_or_default();
-    let endpoint = detect_endpoint(&context.env, &home)?;
+fn docker_of(context: &Context) -> Result<Docker> {
+    docker(&context.env, &context.home().unwrap_or_default())
+}
+
+fn docker(env: &BTreeMap<String, String>, home: &Path) -> Result<Docker> {
+    let endpoint = detect_endpoint(env, home)?;
     Docker::connect(&endpoint, InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() })
 }
 

@@ -1,7 +1,7 @@
 //! What is said to the person: notices, progress and errors, all on standard
 //! error, in one place. Colour only on a terminal and without `NO_COLOR`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -15,17 +15,25 @@ const NOTICE: Style = AnsiColor::Yellow.on_default();
 const HINT: Style = AnsiColor::Cyan.on_default();
 const FAINT: Style = Style::new().dimmed();
 
+/// As `anstream::eprintln!`, which panics where nothing can be written: a full
+/// disk or a closed terminal must not change how a run ends.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(anstream::stderr(), $($text)*);
+    }};
+}
+
 /// Prints an error, its causes and its hints.
 pub(crate) fn error(error: &Error) {
-    anstream::eprintln!("{ERROR}error:{ERROR:#} {error}");
+    say!("{ERROR}error:{ERROR:#} {error}");
     for cause in error.causes() {
         for (i, line) in cause.lines().enumerate() {
             let lead = if i == 0 { "because: " } else { "         " };
-            anstream::eprintln!("  {lead}{line}");
+            say!("  {lead}{line}");
         }
     }
     for hint in error.hints() {
-        anstream::eprintln!("  {HINT}hint:{HINT:#} {hint}");
+        say!("  {HINT}hint:{HINT:#} {hint}");
     }
 }
 
@@ -43,14 +51,14 @@ impl Reporter {
     /// A line worth reading before the command starts.
     pub(crate) fn notice(&self, text: &str) {
         if !self.verbosity.quiet {
-            anstream::eprintln!("{NOTICE}run-docker:{NOTICE:#} {text}");
+            say!("{NOTICE}run-docker:{NOTICE:#} {text}");
         }
     }
 
     /// A line for those who asked.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity.verbose {
-            anstream::eprintln!("{FAINT}run-docker: {text}{FAINT:#}");
+            say!("{FAINT}run-docker: {text}{FAINT:#}");
         }
     }
 
@@ -82,8 +90,8 @@ impl Steps {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| anstream::eprintln!("{text}")),
-            None => anstream::eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None => say!("{text}"),
         }
     }
 }

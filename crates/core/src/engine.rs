@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::facts::{EngineFacts, ImageFacts};
+use crate::facts::{EngineFacts, EngineKind, ImageFacts};
 use crate::plan::RunPlan;
 use crate::types::ImageReference;
 
@@ -90,8 +90,9 @@ pub struct LogsRequest {
 pub struct BuildRequest {
     /// The context's files: path inside the context, content, mode.
     pub files: Vec<(String, Vec<u8>, u32)>,
-    /// Name of the result; only ever moved to a finished image.
-    pub tag: ImageReference,
+    /// Name of the result; only ever moved to a finished image. Without one the
+    /// steps alone are wanted: a later build that begins with them reuses them.
+    pub tag: Option<ImageReference>,
     /// `--build-arg`s.
     pub args: Vec<(String, String)>,
     /// Labels put on the result.
@@ -112,6 +113,9 @@ pub trait Progress {
 
 /// An engine that carries out plans.
 pub trait Engine {
+    /// Which it is; known without asking it.
+    fn kind(&self) -> EngineKind;
+
     /// What it is and how it maps ids.
     ///
     /// # Errors
@@ -124,6 +128,12 @@ pub trait Engine {
     /// The engine cannot be asked.
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>>;
 
+    /// The text of a small file in an image; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>>;
+
     /// Carries the plan out, the launcher's standard streams connected, and
     /// reports how the command ended. Nothing is left behind but what the plan
     /// asked for (`--detach`, no `--rm`).
@@ -131,6 +141,16 @@ pub trait Engine {
     /// # Errors
     /// The container cannot be created or started, or the engine vanished.
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus>;
+
+    /// As [`Engine::run`], of a plan that is most likely the right one. An engine
+    /// may prepare it until `right` says so; where it says no, nothing is
+    /// started, nothing is left, and the answer is `None`.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], and those of `right`.
+    fn run_if(&self, plan: &RunPlan, right: &mut dyn FnMut() -> Result<bool>) -> Result<Option<ExitStatus>> {
+        if right()? { self.run(plan).map(Some) } else { Ok(None) }
+    }
 
     /// Containers that carry our labels, of everyone; `all` with those that ended.
     ///

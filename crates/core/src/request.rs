@@ -62,6 +62,9 @@ pub struct RunRequest {
     pub network: Option<String>,
     /// In the background.
     pub detach: bool,
+    /// The conda environment that the command runs in: a name, or a path inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conda_env: Option<String>,
     /// As root inside.
     pub root: bool,
     /// Standard input: `None` connects it.
@@ -129,11 +132,12 @@ impl RunRequest {
                 &mut conflicts,
             ),
             detach: settings.parse_bool(Key::Detach)?.or(docker_args.detach).unwrap_or(false),
+            conda_env: settings.parse(Key::CondaEnv, parse_env_name)?,
             root: settings.parse_bool(Key::Root)?.unwrap_or(false),
             stdin: settings.parse_bool(Key::Stdin)?.or(docker_args.interactive.filter(|i| !i)),
             iterations: settings.parse(Key::NumIters, parse_iterations)?.unwrap_or(1),
             symlinks: settings.parse(Key::Symlinks, parse_depth)?.unwrap_or(0),
-            engine: settings.parse(Key::Engine, parse_engine)?.flatten(),
+            engine: engine_asked_for(settings)?,
             open_flags: Vec::new(),
             conflicts,
             docker_args,
@@ -277,12 +281,33 @@ fn parse_iterations(text: &str) -> Result<u32, Error> {
     }
 }
 
+/// A name as conda takes it, or a path (with a slash in it).
+fn parse_env_name(text: &str) -> Result<String, Error> {
+    let wrong = text.is_empty()
+        || text.starts_with(['-', '.']) && !text.starts_with("./") && !text.starts_with("../")
+        || text.contains(['#', ':']) && !text.contains('/')
+        || text.chars().any(char::is_control);
+    if wrong {
+        return Err(Error::usage(format!("{text:?} is no name of a conda environment"))
+            .with_hint("run-docker-conda env list shows yours"));
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_depth(text: &str) -> Result<u32, Error> {
     match text.parse() {
         Ok(n) if n <= 32 => Ok(n),
         _ => Err(Error::usage(format!("{text:?} is no depth"))
             .with_hint("write how many levels deep links are looked for: 1 is the project itself")),
     }
+}
+
+/// The engine that settings name; `None` where the choice is left to us.
+///
+/// # Errors
+/// It is none that we know.
+pub fn engine_asked_for(settings: &Settings) -> Result<Option<EngineKind>, Error> {
+    Ok(settings.parse(Key::Engine, parse_engine)?.flatten())
 }
 
 fn parse_engine(text: &str) -> Result<Option<EngineKind>, Error> {

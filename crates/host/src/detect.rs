@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use run_docker_core::error::Context as _;
-use run_docker_core::facts::{HostFacts, LocalTime, Terminal};
+use run_docker_core::facts::{HostFacts, Terminal};
 use run_docker_core::types::{CpuList, MemorySize};
 use run_docker_core::{Error, Result};
 
 use crate::gpus::detect_gpus;
+use crate::local_time::now;
 use crate::names::detect_identity;
 
 /// How facts are collected.
@@ -86,20 +87,6 @@ fn memory() -> Result<MemorySize> {
     });
     kib.map(|kib| MemorySize(kib * 1024))
         .ok_or_else(|| Error::failure("/proc/meminfo has no MemTotal line"))
-}
-
-/// Now, in local time.
-pub fn now() -> LocalTime {
-    let now = jiff::ZonedDateTime::now();
-    let positive = |n: i8| u8::try_from(n).unwrap_or(0);
-    LocalTime {
-        year: now.year(),
-        month: positive(now.month()),
-        day: positive(now.day()),
-        hour: positive(now.hour()),
-        minute: positive(now.minute()),
-        second: positive(now.second()),
-    }
 }
 
 fn terminal() -> Terminal {

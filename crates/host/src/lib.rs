@@ -4,7 +4,9 @@
 
 mod config_files;
 mod detect;
+mod environments;
 mod gpus;
+mod local_time;
 mod names;
 mod places;
 mod simulated;
@@ -12,7 +14,12 @@ mod symlinks;
 mod trust;
 
 pub use config_files::{ConfigFile, ConfigFiles, ConfigSources, load_config_layers, load_project_config};
-pub use detect::{DetectOptions, Detected, detect_host, now, real_uid};
+pub use detect::{DetectOptions, Detected, detect_host, real_uid};
+pub use environments::{
+    Environment, Size, Sizes, User, list_environments, measure_environments, removable, remove_environment, users_of,
+    without_doubles,
+};
+pub use local_time::now;
 pub use places::{
     EnvsCandidate, check_project, choose_conda_envs, default_envs_candidates, ensure_directory,
     working_directory,

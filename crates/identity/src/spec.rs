@@ -58,6 +58,9 @@ pub struct InitSpec {
     pub umask: u32,
     /// How to read the words on the init's command line.
     pub command: CommandForm,
+    /// The conda environment to activate before the command: a name, or a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conda_env: Option<String>,
     /// The image's own ENTRYPOINT (or the one asked for), put before the words
     /// after the drop. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -174,6 +177,7 @@ mod tests {
             privileges: Privileges::User,
             umask: 0o027,
             command: CommandForm::Script,
+            conda_env: Some("my env".into()),
             entrypoint: vec!["/opt/nvidia/nvidia_entrypoint.sh".into()],
             keep_env: vec!["HOME".into()],
             keep_groups: false,

@@ -87,7 +87,7 @@ pub(crate) fn bootstrap(
                         ("Dockerfile".to_owned(), UNPACKED_DOCKERFILE.as_bytes().to_vec(), 0o644),
                         ("root.tar".to_owned(), root, 0o644),
                     ],
-                    tag: tag.clone(),
+                    tag: Some(tag.clone()),
                     args: Vec::new(),
                     labels: labels.to_vec(),
                     no_cache: true,

@@ -6,6 +6,7 @@ use run_docker_core::types::ImageReference;
 use run_docker_core::{Engine, Error, Progress, Result};
 
 use crate::bootstrap::bootstrap;
+use crate::conda::{self, CondaProvider, Making};
 use crate::distribution::host_distribution;
 use crate::recipe::Recipe;
 
@@ -33,8 +34,15 @@ pub struct BuildOptions<'a> {
     pub apt: Option<PathBuf>,
     /// Another bashrc.
     pub bashrc: Option<PathBuf>,
-    /// Build argument CONDA_PROVIDER.
-    pub conda: String,
+    /// Which conda it gets.
+    pub conda: CondaProvider,
+    /// Other build arguments.
+    pub args: Vec<(String, String)>,
+    /// The clone's launcher, which compiles the embedded conda when it is
+    /// called with `internal-build-conda`.
+    pub conda_builder: Option<PathBuf>,
+    /// Downloads go through a proxy.
+    pub behind_proxy: bool,
     /// Ask no registry.
     pub offline: bool,
     /// Reuse no earlier step and no earlier base.
@@ -54,6 +62,8 @@ pub struct BuildOptions<'a> {
 pub struct BuildOutcome {
     /// The base it was built on.
     pub base: ImageReference,
+    /// What it notes about its conda: the provider, a blank, details.
+    pub conda: Option<String>,
 }
 
 /// Builds the image.
@@ -77,16 +87,100 @@ pub fn build_image(
         recipe = recipe.with_bashrc(file)?;
     }
     recipe.packages()?;
+    let needed = recipe.conda_script().is_some_and(|script| needs_embedded(options, script));
+    // Compiled while the base is fetched or made, and the first steps on it.
+    let making = options.conda_builder.as_ref().filter(|_| needed).map(|b| Making::start(b, &options.path));
     let base = find_base(engine, options, &recipe, progress)?;
-    let mut request = recipe.with_base(base.as_str())?.with_init(options.init).into_request(
-        options.tag.clone(),
-        vec![("CONDA_PROVIDER".to_owned(), options.conda.clone())],
-        vec![("run-docker.base".to_owned(), base.to_string())],
-    );
+    if making.is_some() && !options.no_cache {
+        // The steps that need neither conda nor files of ours, meanwhile.
+        if let Some(request) = recipe.clone().with_base(base.as_str())?.first_steps(options.args.clone())? {
+            engine.build(&request, progress)?;
+        }
+    }
+    let embedded = match making {
+        Some(making) => had(making.finish(progress), options, progress)?,
+        None if needed => recipe.conda().map(<[u8]>::to_vec),
+        None => None,
+    };
+    let recipe = recipe.with_base(base.as_str())?.with_init(options.init);
+    let mut record = build_with(engine, options, &recipe, embedded.as_deref(), &base, progress)?;
+    if !needed
+        && let Some(builder) = &options.conda_builder
+        && record.as_deref().is_some_and(conda::nothing_was_had)
+    {
+        progress.step("Miniconda could not be had: the image gets the embedded conda");
+        let made = had(Making::start(builder, &options.path).finish(progress), options, progress)?;
+        if made.is_some() {
+            record = build_with(engine, options, &recipe, made.as_deref(), &base, progress)?;
+        }
+    }
+    Ok(BuildOutcome { base, conda: record })
+}
+
+fn needs_embedded(options: &BuildOptions<'_>, script: &str) -> bool {
+    let mirror = options.args.iter().rev().find(|(name, _)| name == "CONDA_MIRROR");
+    let site = mirror.map_or(conda::site_of(script), |(_, url)| url);
+    conda::is_needed(options.conda, options.offline, site, |site| conda::answers(site, options.behind_proxy))
+}
+
+/// An embedded conda that cannot be compiled is an error where it was chosen;
+/// where it only stands in, the image can do without.
+fn had(
+    made: Result<Vec<u8>>,
+    options: &BuildOptions<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Option<Vec<u8>>> {
+    match made {
+        Ok(program) => Ok(Some(program)),
+        Err(error) if options.conda == CondaProvider::Auto => {
+            progress.output(&format!("{error:?}"));
+            progress.step(&format!("{error}: the image is built without conda"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the engine build; returns what the image notes about its conda. (The
+/// output does not tell: a step may come from the cache.)
+fn build_with(
+    engine: &dyn Engine,
+    options: &BuildOptions<'_>,
+    recipe: &Recipe,
+    embedded: Option<&[u8]>,
+    base: &ImageReference,
+    progress: &mut dyn Progress,
+) -> Result<Option<String>> {
+    let mut args = options.args.clone();
+    if recipe.conda_script().is_some() {
+        args.push(("CONDA_PROVIDER".to_owned(), options.conda.as_str().to_owned()));
+    }
+    let labels = vec![("run-docker.base".to_owned(), base.to_string())];
+    let mut request = recipe.clone().with_conda(embedded).into_request(options.tag.clone(), args, labels);
     request.no_cache = options.no_cache;
     progress.step(&format!("building {} on {base}", options.tag));
-    engine.build(&request, progress)?;
-    Ok(BuildOutcome { base })
+    engine.build(&request, &mut CondaSteps(progress))?;
+    if recipe.conda_script().is_none() {
+        return Ok(None);
+    }
+    Ok(engine.image_file(&options.tag, conda::RECORD)?.map(|text| text.trim_end().to_owned()))
+}
+
+/// What the build does about conda is worth a step of its own.
+struct CondaSteps<'a>(&'a mut dyn Progress);
+
+impl Progress for CondaSteps<'_> {
+    fn step(&mut self, text: &str) {
+        self.0.step(text);
+    }
+
+    fn output(&mut self, line: &str) {
+        if line.starts_with("conda: ") {
+            self.0.step(line);
+        } else {
+            self.0.output(line);
+        }
+    }
 }
 
 /// The base named where the engine has it or its registry answers; a base

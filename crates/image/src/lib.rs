@@ -9,11 +9,13 @@ mod apt;
 mod base;
 mod bootstrap;
 mod build;
+mod conda;
 mod distribution;
 mod process;
 mod recipe;
 
 pub use base::{base_of, substitute_base};
 pub use build::{Base, BuildOptions, BuildOutcome, build_image};
+pub use conda::{CondaProvider, RECORD as CONDA_RECORD};
 pub use distribution::{Distribution, host_distribution};
 pub use recipe::Recipe;

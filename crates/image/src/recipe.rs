@@ -12,6 +12,7 @@ use run_docker_core::{BuildRequest, Error, Result};
 
 use crate::apt::parse_packages;
 use crate::base::{base_of, substitute_base};
+use crate::conda::SCRIPT;
 
 /// The files of the image as this program was built with.
 const EMBEDDED: &[(&str, &str, u32)] = &[
@@ -19,11 +20,18 @@ const EMBEDDED: &[(&str, &str, u32)] = &[
     ("apt_requirements.txt", include_str!("../../../apt_requirements.txt"), 0o644),
     ("bashrc", include_str!("../../../bashrc"), 0o644),
     ("entrypoint.sh", include_str!("../../../entrypoint.sh"), 0o755),
+    ("image/bash-env.sh", include_str!("../../../image/bash-env.sh"), 0o644),
     ("image/conda-hook.sh", include_str!("../../../image/conda-hook.sh"), 0o644),
+    ("image/conda-wrapper.sh", include_str!("../../../image/conda-wrapper.sh"), 0o755),
+    ("image/install-conda.sh", include_str!("../../../image/install-conda.sh"), 0o755),
+    ("image/zsh-hook.sh", include_str!("../../../image/zsh-hook.sh"), 0o755),
 ];
 
 /// Where the Dockerfile looks for the init.
 const INIT: &str = "dist/run-docker-init";
+
+/// Where it looks for the embedded conda.
+const CONDA: &str = "dist/conda";
 
 /// A context larger than this is a directory that was meant for something else.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
@@ -90,6 +98,26 @@ impl Recipe {
         self
     }
 
+    /// Lays the embedded conda in, or leaves the one of an earlier build out.
+    #[must_use]
+    pub fn with_conda(mut self, conda: Option<&[u8]>) -> Self {
+        match conda {
+            Some(conda) => self.put(CONDA, conda.to_vec(), 0o755),
+            None => drop(self.files.remove(CONDA)),
+        }
+        self
+    }
+
+    /// The embedded conda that lies in the context.
+    pub fn conda(&self) -> Option<&[u8]> {
+        self.files.get(CONDA).map(|(bytes, _)| bytes.as_slice())
+    }
+
+    /// The script that installs a conda; a recipe of another kind has none.
+    pub fn conda_script(&self) -> Option<&str> {
+        self.files.get(SCRIPT).and_then(|(bytes, _)| std::str::from_utf8(bytes).ok())
+    }
+
     /// Starts from another base.
     ///
     /// # Errors
@@ -125,7 +153,21 @@ impl Recipe {
         labels: Vec<(String, String)>,
     ) -> BuildRequest {
         let files = self.files.into_iter().map(|(path, (bytes, mode))| (path, bytes, mode)).collect();
-        BuildRequest { files, tag, args, labels, no_cache: false, network: None }
+        BuildRequest { files, tag: Some(tag), args, labels, no_cache: false, network: None }
+    }
+
+    /// What an engine can build before the context is whole: the steps before
+    /// the first that depends on it or on an argument. `None` when none of them
+    /// runs anything.
+    ///
+    /// # Errors
+    /// The Dockerfile is not UTF-8.
+    pub(crate) fn first_steps(&self, args: Vec<(String, String)>) -> Result<Option<BuildRequest>> {
+        let steps = independent_steps(self.dockerfile()?);
+        let runs = steps.lines().any(|line| line.starts_with("RUN "));
+        let files = vec![("Dockerfile".to_owned(), steps.as_bytes().to_vec(), 0o644)];
+        let request = BuildRequest { files, tag: None, args, labels: Vec::new(), no_cache: false, network: None };
+        Ok(runs.then_some(request))
     }
 
     fn dockerfile(&self) -> Result<&str> {
@@ -136,6 +178,23 @@ impl Recipe {
     fn put(&mut self, path: &str, bytes: Vec<u8>, mode: u32) {
         self.files.insert(path.to_owned(), (bytes, mode));
     }
+}
+
+/// The Dockerfile up to its first ARG, COPY or ADD behind the FROM.
+fn independent_steps(dockerfile: &str) -> &str {
+    let mut end = 0;
+    let (mut continued, mut in_stage) = (false, false);
+    for line in dockerfile.split_inclusive('\n') {
+        let word = line.split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+        if !continued && in_stage && matches!(word.as_str(), "ARG" | "COPY" | "ADD" | "FROM") {
+            break;
+        }
+        in_stage |= !continued && word == "FROM";
+        // A comment within an instruction does not end it.
+        continued = line.trim_end().ends_with('\\') || (continued && word.starts_with('#'));
+        end += line.len();
+    }
+    &dockerfile[..end]
 }
 
 fn read_text(path: &Path, what: &str) -> Result<String> {
@@ -237,9 +296,24 @@ mod tests {
         fs::write(&apt, "htop # top\n").unwrap();
         let recipe = recipe.with_apt(&apt).unwrap().with_base("b:1").unwrap().with_init(b"elf");
         assert_eq!(recipe.packages().unwrap(), ["htop"]);
+        assert_eq!(recipe.conda_script(), None);
+        let recipe = recipe.with_conda(Some(b"conda"));
+        assert_eq!(recipe.conda(), Some(&b"conda"[..]));
+        assert_eq!(recipe.clone().with_conda(None).conda(), None);
         assert_eq!(recipe.base().unwrap().as_str(), "b:1");
         let request = recipe.into_request("x".parse().unwrap(), Vec::new(), Vec::new());
         assert!(request.files.contains(&(INIT.to_owned(), b"elf".to_vec(), 0o755)));
+    }
+
+    #[test]
+    fn the_first_steps_are_those_that_depend_on_nothing() {
+        let text = "ARG A=1\nFROM x:$A\nRUN one \\\n  # why\n  COPY two\nENV B=2\nCOPY a /\nRUN three\n";
+        assert_eq!(independent_steps(text), "ARG A=1\nFROM x:$A\nRUN one \\\n  # why\n  COPY two\nENV B=2\n");
+        assert_eq!(independent_steps("FROM a\nRUN b\nFROM c\nCOPY d /\n"), "FROM a\nRUN b\n");
+        let request = Recipe::embedded().first_steps(Vec::new()).unwrap().unwrap();
+        let text = String::from_utf8(request.files[0].1.clone()).unwrap();
+        assert!(text.contains("apt-get install") && !text.contains("CONDA_PROVIDER"), "{text}");
+        assert_eq!(request.tag, None);
     }
 
     #[test]

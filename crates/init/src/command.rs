@@ -3,13 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use run_docker_identity::{CommandForm, InitSpec};
 use rustix::fs::Access;
 
 use crate::Failure;
+use crate::conda;
 use crate::source::Variables;
 
 /// Where programs are looked for when PATH is not set (as in docker's default).
@@ -44,6 +45,15 @@ impl Program {
         }
         let env = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Self { words, env }
+    }
+
+    /// The same once these scripts were sourced, by a shell that becomes it.
+    pub(crate) fn after(mut self, scripts: &[PathBuf], env: &Variables) -> Self {
+        if !scripts.is_empty() {
+            let shell = if finds(env, "bash") { "bash" } else { "sh" };
+            self.words.splice(0..0, conda::sourcing(shell, scripts));
+        }
+        self
     }
 
     fn command(&self) -> Command {

@@ -7,7 +7,9 @@
 //! for all of it.
 
 mod command;
+mod conda;
 mod home;
+mod lease;
 mod prepare;
 mod probe;
 mod rights;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Task::of(&words, is_first_process() && env.name_a_user()) {
         Task::Probe { compact } => probe::print(compact),
         Task::Exec { root, words } => enter(root, words, env),
+        Task::Lease(words) => lease::run(words, &env),
         Task::Run(words) => run(words, env),
     };
     match result {
@@ -50,6 +53,9 @@ enum Task<'a> {
     Run(&'a [OsString]),
     /// `exec [--root] [--] words…`: be a second command in a running container.
     Exec { root: bool, words: &'a [OsString] },
+    /// `lease [--timeout S] -- PROGRAM words…`: a conda command, alone in the
+    /// environments that it changes.
+    Lease(&'a [OsString]),
     /// `probe [--compact]`: report what is seen here.
     Probe { compact: bool },
 }
@@ -62,6 +68,7 @@ impl<'a> Task<'a> {
         match first.to_str() {
             Some("--") => Self::Run(rest),
             Some("probe") if !is_start => Self::Probe { compact: rest.iter().any(|w| w == "--compact") },
+            Some("lease") if !is_start => Self::Lease(rest),
             Some("exec") if !is_start => {
                 let root = rest.first().is_some_and(|w| w == "--root");
                 let rest = &rest[usize::from(root)..];
@@ -116,7 +123,12 @@ fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
     if spec.privileges == Privileges::User {
         prepare::say_what_cannot_be_used();
     }
-    let program = Program::resolve(&spec, spec.command, words.to_vec(), &env);
+    conda::offer_function(&mut env);
+    let scripts = match &spec.conda_env {
+        Some(target) => conda::activate(target, &mut env)?,
+        None => Vec::new(),
+    };
+    let program = Program::resolve(&spec, spec.command, words.to_vec(), &env).after(&scripts, &env);
     supervise::run(&program, spec.hangup_grace_seconds)
 }
 
@@ -137,7 +149,16 @@ fn enter(root: bool, words: &[OsString], mut env: Variables) -> Result<u8, Failu
         rights::drop_to(&spec)?;
     }
     set_umask(spec.umask);
-    let program = Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env);
+    conda::offer_function(&mut env);
+    // An environment that was removed meanwhile keeps nobody out.
+    let scripts = spec.conda_env.as_ref().map_or_else(Vec::new, |target| {
+        conda::activate(target, &mut env).unwrap_or_else(|failure| {
+            prepare::notice(&failure.message);
+            Vec::new()
+        })
+    });
+    let program =
+        Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env).after(&scripts, &env);
     Err(program.exec())
 }
 
@@ -186,6 +207,8 @@ mod tests {
             ("exec ls -l", false, exec(false, "ls -l")),
             ("exec --root -- ls --root -- x", false, exec(true, "ls --root -- x")),
             ("exec -- --root", false, exec(false, "--root")),
+            ("lease -- conda list", false, format!("{:?}", Task::Lease(&words("-- conda list")))),
+            ("lease x", true, run("lease x")),
             ("probe --compact", false, format!("{:?}", Task::Probe { compact: true })),
         ] {
             assert_eq!(format!("{:?}", Task::of(&words(text), is_start)), expected, "{text}");

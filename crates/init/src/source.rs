@@ -24,6 +24,23 @@ impl Variables {
         self.0.insert(name.into(), value.into());
     }
 
+    pub(crate) fn set_any(&mut self, name: OsString, value: OsString) {
+        self.0.insert(name, value);
+    }
+
+    pub(crate) fn unset(&mut self, name: &OsStr) {
+        self.0.remove(name);
+    }
+
+    pub(crate) fn all(&self) -> &BTreeMap<OsString, OsString> {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
         self.0.iter()
     }
@@ -100,6 +117,7 @@ fn from_plain(uid: &str, get: impl Fn(&str) -> Option<String>) -> Result<InitSpe
         name.chars().map(|c| if matches!(c, '/' | '\\' | ':') { '_' } else { c }).collect();
     Ok(InitSpec {
         home: if uid == 0 { "/root".to_owned() } else { format!("/home/{component}") },
+        conda_env: None,
         identity: Identity {
             uid,
             gecos: String::new(),

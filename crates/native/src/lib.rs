@@ -169,6 +169,10 @@ impl Native {
 }
 
 impl Engine for Native {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
     fn facts(&self) -> Result<EngineFacts> {
         Ok(EngineFacts {
             kind: EngineKind::Native,
@@ -187,6 +191,10 @@ impl Engine for Native {
 
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
         Ok(self.hold(image)?.map(|held| held.record.facts))
+    }
+
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
+        Ok(self.hold(image)?.and_then(|held| store::text_in(&held.layers, path)))
     }
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
@@ -220,7 +228,8 @@ impl Engine for Native {
     }
 
     fn build(&self, request: &BuildRequest, _progress: &mut dyn Progress) -> Result<()> {
-        Err(Error::failure(format!("building {}: the native engine cannot build images yet", request.tag))
+        let what = request.tag.as_ref().map_or_else(|| "an image".to_owned(), ToString::to_string);
+        Err(Error::failure(format!("building {what}: the native engine cannot build images yet"))
             .with_hint("build it on Docker (run-docker build) and try again: it is taken from there")
             .with_hint("or import an archive: run-docker image import FILE --tag NAME:TAG"))
     }

@@ -30,31 +30,52 @@ pub fn require_docker() -> bool {
 pub struct PrivateDocker {
     dir: TempDir,
     daemon: Child,
-    bridge: String,
+    _network: Network,
+}
+
+/// What a daemon of one's own is started with.
+#[derive(Clone, Debug, Default)]
+pub struct PrivateOptions {
+    /// Its containers reach what this machine reaches.
+    pub outgoing: bool,
+    /// Where it looks for registries (`http://127.0.0.1:9`: nowhere).
+    pub registry_proxy: Option<String>,
 }
 
 impl PrivateDocker {
-    /// Starts it; needs root.
+    /// Starts it; needs root. Its containers reach nothing.
     pub fn start() -> Self {
+        Self::start_with(&PrivateOptions::default())
+    }
+
+    /// Starts it with options; needs root.
+    pub fn start_with(options: &PrivateOptions) -> Self {
         let dir = tempfile::Builder::new().prefix("run-docker-engine-").tempdir().unwrap();
-        // A bridge of its own: with `--bridge=none` the daemon would delete the
-        // other one's.
-        let bridge = format!("rdt{}", std::process::id() % 100_000);
-        run_ok(Command::new("ip").args(["link", "add", "name", &bridge, "type", "bridge"]));
-        run_ok(Command::new("ip").args(["addr", "add", "10.213.77.1/24", "dev", &bridge]));
+        let network = Network::make(options.outgoing);
         let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("daemon.json"), configuration()).unwrap();
         let log = File::create(at("log")).unwrap();
-        let daemon = Command::new("dockerd")
-            .arg("--data-root").arg(at("data"))
-            .arg("--exec-root").arg(at("exec"))
-            .arg("--pidfile").arg(at("pid"))
-            .arg("-H").arg(format!("unix://{}", at("sock").display()))
-            .args(["--bridge", &bridge, "--iptables=false", "--ip-masq=false"])
+        let mut command = Command::new("dockerd");
+        if let Some(proxy) = &options.registry_proxy {
+            command.env("HTTPS_PROXY", proxy).env("NO_PROXY", "");
+        }
+        let daemon = command
+            .arg("--config-file")
+            .arg(at("daemon.json"))
+            .arg("--data-root")
+            .arg(at("data"))
+            .arg("--exec-root")
+            .arg(at("exec"))
+            .arg("--pidfile")
+            .arg(at("pid"))
+            .arg("-H")
+            .arg(format!("unix://{}", at("sock").display()))
+            .args(["--bridge", &network.bridge, "--iptables=false", "--ip-masq=false"])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let started = Self { dir, daemon, bridge };
+        let started = Self { dir, daemon, _network: network };
         let limit = Instant::now() + Duration::from_secs(60);
         while !output(started.docker().arg("version")).status.success() {
             let log = || std::fs::read_to_string(started.dir.path().join("log")).unwrap_or_default();
@@ -102,22 +123,86 @@ impl Drop for PrivateDocker {
         }
         let _ = self.daemon.wait();
         end_leftovers(self.dir.path());
+    }
+}
+
+/// What of the machine's own configuration a second daemon needs too: the
+/// storage driver and the packet size that work here. (A directive both in the
+/// file and on the command line keeps a daemon from starting.)
+fn configuration() -> String {
+    let text = std::fs::read_to_string("/etc/docker/daemon.json").unwrap_or_default();
+    let all: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let kept =
+        ["storage-driver", "mtu"].into_iter().filter_map(|key| Some((key.to_owned(), all.get(key)?.clone())));
+    serde_json::Value::Object(kept.collect()).to_string()
+}
+
+/// A bridge of its own: with `--bridge=none` the daemon would delete the other
+/// one's. Two daemons would also flush each other's chains of iptables, so the
+/// few rules are ours.
+struct Network {
+    bridge: String,
+    rules: Vec<Vec<String>>,
+}
+
+impl Network {
+    fn make(outgoing: bool) -> Self {
+        let pid = std::process::id();
+        let mut network = Self { bridge: format!("rdt{}", pid % 100_000), rules: Vec::new() };
+        let bridge = network.bridge.clone();
+        // Another net for another process, so that two can be there at once.
+        let net = format!("10.{}.{}", 213 + pid / 250 % 40, pid % 250);
+        run_ok(Command::new("ip").args(["link", "add", "name", &bridge, "type", "bridge"]));
+        run_ok(Command::new("ip").args(["addr", "add", &format!("{net}.1/24"), "dev", &bridge]));
+        if outgoing {
+            network.rule(&format!("-t nat -I POSTROUTING -s {net}.0/24 ! -o {bridge} -j MASQUERADE"));
+            network.rule(&format!("-t filter -I FORWARD -i {bridge} -j ACCEPT"));
+            network.rule(&format!("-t filter -I FORWARD -o {bridge} -j ACCEPT"));
+        }
+        network
+    }
+
+    fn rule(&mut self, words: &str) {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        run_ok(Command::new("iptables").arg("--wait").args(&words));
+        self.rules.push(words);
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for words in &self.rules {
+            let delete = words.iter().map(|word| if word == "-I" { "-D" } else { word });
+            let _ = Command::new("iptables").arg("--wait").args(delete).status();
+        }
         let _ = Command::new("ip").args(["link", "del", &self.bridge]).status();
     }
 }
 
-/// Processes that a killed daemon left (its containerd and shims) name its
-/// directory on their command line.
+/// Processes that a killed daemon left: its containerd and shims, which name its
+/// directory on their command line, and what runs below them.
 fn end_leftovers(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return };
-    for entry in entries.flatten() {
+    let dir_name = dir.to_string_lossy().into_owned();
+    let mut processes = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&*dir.to_string_lossy())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // After the name, which may hold anything: state and parent (proc(5)).
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
+        processes.push((pid, parent.unwrap_or(0), String::from_utf8_lossy(&line).contains(&dir_name)));
+    }
+    let mut ending: Vec<i32> = processes.iter().filter(|(_, _, named)| *named).map(|(pid, ..)| *pid).collect();
+    let mut next = 0;
+    while let Some(parent) = ending.get(next).copied() {
+        let children = processes.iter().filter(|(_, of, _)| *of == parent).map(|(pid, ..)| *pid);
+        let fresh: Vec<i32> = children.filter(|pid| !ending.contains(pid)).collect();
+        ending.extend(fresh);
+        next += 1;
+    }
+    for pid in ending.into_iter().filter_map(rustix::process::Pid::from_raw) {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
     std::thread::sleep(Duration::from_millis(300));
     for line in std::fs::read_to_string("/proc/self/mounts").unwrap_or_default().lines().rev() {

@@ -1,12 +1,10 @@
 //! Images of every sort, made once per engine from a bootstrapped Debian.
 
-use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::engine::docker;
-use crate::run_ok;
+use crate::{cache, run_ok};
 
 /// Bump to have every image made anew.
 const GENERATION: u32 = 1;
@@ -70,7 +68,9 @@ impl Flavor {
                  ENTRYPOINT [\"/entrypoint.sh\"]"
             ),
             Self::HomeLink => "RUN rm -rf /home && ln -s /exp /home".to_owned(),
-            Self::EtcLink => "RUN mkdir /exp && cp -a /etc /usr/etc.moved && cp /bin/busybox /bb\nRUN [\"/bb\", \"sh\", \"-c\", \"/bb mv /etc/passwd /tmp/passwd; /bb ln -s /exp/passwd /etc/passwd; /bb rm -f /etc/group; /bb ln -s /exp/group /etc/group\"]".to_owned(),
+            Self::EtcLink => {
+                "RUN mkdir /exp && ln -sf /exp/passwd /etc/passwd && ln -sf /exp/group /etc/group".to_owned()
+            }
             Self::Env => "ENV HOME=/opt NVIDIA_VISIBLE_DEVICES=all".to_owned(),
         };
         Some(format!("FROM {}\n{steps}\n", tag(Self::Debian)))
@@ -95,7 +95,7 @@ pub fn image(flavor: Flavor) -> String {
     if exists(&name) {
         return name;
     }
-    let _lock = lock();
+    let _lock = cache::lock("lock");
     if exists(&name) {
         return name;
     }
@@ -112,28 +112,19 @@ pub fn image(flavor: Flavor) -> String {
 }
 
 fn exists(name: &str) -> bool {
-    docker().args(["image", "inspect", name]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
-}
-
-/// Where the bootstrapped tree is kept between engines; never in the repository.
-fn cache() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let dir = cache.unwrap_or_else(std::env::temp_dir).join("run-docker-test");
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn lock() -> File {
-    let file = File::create(cache().join("lock")).unwrap();
-    file.lock().unwrap();
-    file
+    docker()
+        .args(["image", "inspect", name])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 fn bootstrap(name: &str) {
-    let tar = cache().join(format!("debian-{GENERATION}.tar"));
+    let tar = cache::dir().join(format!("debian-{GENERATION}.tar"));
     if !tar.exists() {
-        let fresh = cache().join("debian.part");
+        let fresh = cache::dir().join("debian.part");
         run_ok(
             Command::new("mmdebstrap")
                 .args(["--quiet", "--variant=minbase"])

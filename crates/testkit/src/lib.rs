@@ -7,13 +7,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+pub mod cache;
+mod channel;
 mod engine;
 mod images;
+mod loopback;
+mod oracle;
 mod people;
+mod terminal;
 
-pub use engine::{PrivateDocker, docker, require_docker};
+pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
+pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
 pub use images::{Flavor, image};
+pub use loopback::{Answer, Loopback};
+pub use oracle::Oracle;
 pub use people::{Person, Sandbox, docker_gid};
+pub use terminal::Terminal;
 
 use std::process::{Command, Output};
 

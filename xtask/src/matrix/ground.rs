@@ -1,9 +1,10 @@
 //! On what a matrix runs: the launcher, and one of its engines.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use run_docker_testkit::{Flavor, Person, Sandbox, image, run_ok};
 
@@ -14,12 +15,12 @@ pub(crate) struct Ground {
     program: PathBuf,
     engine: Engine,
     /// Images put into the machine's store, taken out at the end.
-    shared: RefCell<BTreeSet<String>>,
+    shared: Mutex<BTreeSet<String>>,
 }
 
 impl Ground {
     pub(crate) fn new(program: &Path, engine: Engine) -> Self {
-        Self { program: program.to_owned(), engine, shared: RefCell::default() }
+        Self { program: program.to_owned(), engine, shared: Mutex::default() }
     }
 
     /// How the verdict names it.
@@ -34,7 +35,7 @@ impl Ground {
     /// that the machine's users share.
     pub(crate) fn image(&self, flavor: Flavor) -> String {
         let name = image(flavor);
-        if self.engine == Engine::Native && self.shared.borrow_mut().insert(name.clone()) {
+        if self.engine == Engine::Native && self.shared.lock().unwrap().insert(name.clone()) {
             let mut run = Command::new(&self.program);
             run_ok(run.args([
                 "--engine",
@@ -63,17 +64,30 @@ impl Ground {
 
     /// The launcher, to be run by that person.
     pub(crate) fn command(&self, sandbox: &Sandbox) -> Command {
-        let mut command = sandbox.command(&self.program);
+        self.command_through(sandbox, &[])
+    }
+
+    /// The same, started by other words (`env …`).
+    pub(crate) fn command_through(&self, sandbox: &Sandbox, words: &[&str]) -> Command {
+        let program = self.program.as_os_str();
+        let all: Vec<&OsStr> = words.iter().map(OsStr::new).chain([program]).collect();
+        let mut command = sandbox.command(all[0]);
+        command.args(&all[1..]);
         if self.engine == Engine::Native {
             command.env("RUN_DOCKER_ENGINE", "native");
         }
         command
     }
+
+    /// Docker's own words can be asked about a run.
+    pub(crate) fn is_docker(&self) -> bool {
+        self.engine == Engine::Docker
+    }
 }
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        for name in self.shared.borrow().iter() {
+        for name in self.shared.lock().unwrap().iter() {
             // Kept images cost disk alone.
             let _ = Command::new(&self.program).args(["image", "remove", name]).status();
         }

@@ -3,7 +3,9 @@
 mod exit;
 mod ground;
 mod identity;
+mod prompt;
 
 pub(crate) use exit::exit;
 pub(crate) use ground::Ground;
 pub(crate) use identity::identity;
+pub(crate) use prompt::prompt;

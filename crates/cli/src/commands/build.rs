@@ -8,7 +8,7 @@ use run_docker_core::types::ImageReference;
 use run_docker_core::{Engine, EngineKind, Error, ExitStatus, ImageFacts, Result};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
-use run_docker_image::{Base, BuildOptions, build_image};
+use run_docker_image::{Base, BuildOptions, CondaProvider, build_image};
 
 use super::run::NAME_TIMEOUT;
 use crate::args::BuildArgs;
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         context: args.context.as_ref().map(|dir| context.absolute(dir)).or_else(|| source(context)),
         apt: args.apt.as_ref().map(|file| context.absolute(file)),
         bashrc: args.bashrc.as_ref().map(|file| context.absolute(file)),
-        conda: args.conda.clone(),
+        conda: args.conda.parse()?,
+        args: args.build_arg.iter().map(|word| build_arg(word, context)).collect::<Result<_>>()?,
         offline: args.offline,
         no_cache: args.no_cache,
         ..options(tag, host.identity.uid == 0, context)
@@ -58,7 +59,12 @@ fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOption
         context: source(context),
         apt: None,
         bashrc: None,
-        conda: "none".to_owned(),
+        conda: CondaProvider::Auto,
+        args: Vec::new(),
+        conda_builder: source(context).map(|clone| clone.join("run-docker")).filter(|file| file.is_file()),
+        behind_proxy: ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+            .iter()
+            .any(|name| context.env.get(*name).is_some_and(|value| !value.is_empty())),
         offline: false,
         no_cache: false,
         init: engines::INIT,
@@ -68,12 +74,36 @@ fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOption
     }
 }
 
+/// `NAME=value`, or `NAME` with its value in the environment, as docker has it.
+fn build_arg(word: &str, context: &Context) -> Result<(String, String)> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (word, context.env.get(word).cloned()),
+    };
+    match value {
+        Some(_) if name == "CONDA_PROVIDER" => {
+            Err(Error::usage("CONDA_PROVIDER is chosen with --conda").with_hint("--conda embedded, for example"))
+        }
+        Some(value) if !name.is_empty() => Ok((name.to_owned(), value)),
+        _ => Err(Error::usage(format!("--build-arg {word:?} has no value")).with_hint("write NAME=VALUE")),
+    }
+}
+
 fn build(engine: &dyn Engine, options: &BuildOptions<'_>, reporter: Reporter) -> Result<()> {
     let mut progress = reporter.progress();
     let outcome = build_image(engine, options, &mut progress)?;
     drop(progress);
-    reporter.notice(&format!("built {} on {}", options.tag, outcome.base));
+    let conda = outcome.conda.as_deref().map_or_else(String::new, |record| format!("; conda: {}", conda_words(record)));
+    reporter.notice(&format!("built {} on {}{conda}", options.tag, outcome.base));
     Ok(())
+}
+
+/// `provider details` as a person reads it.
+pub(crate) fn conda_words(record: &str) -> String {
+    match record.trim_end().split_once(' ') {
+        Some((provider, details)) => format!("{provider} ({details})"),
+        None => record.trim_end().to_owned(),
+    }
 }
 
 /// The clone this program was built from, whose Dockerfile may have been edited.
@@ -102,8 +132,7 @@ pub(crate) fn ensure_image(
     if let Some(facts) = engine.image(&request.image)? {
         return Ok((request, facts));
     }
-    let is_native = engine.facts()?.kind == EngineKind::Native;
-    if is_native {
+    if engine.kind() == EngineKind::Native {
         let image = &request.image;
         reporter.notice(&format!("there is no image {image} in your store: asking the Docker Engine for it"));
         engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;

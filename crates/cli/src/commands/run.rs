@@ -6,8 +6,8 @@ use run_docker_core::config::Key;
 use run_docker_core::docker_args::absolute_path;
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
-use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
-use run_docker_core::types::{CpuList, CpuSelector};
+use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words, engine_asked_for};
+use run_docker_core::types::{CpuList, CpuSelector, GpuSelector};
 use run_docker_core::{
     EngineFacts, EngineKind, EngineMode, Engine, Error, ExitStatus, HostFacts, ImageFacts, Result, RunPlan, words,
 };
@@ -17,7 +17,7 @@ use super::build::{ensure_image, is_site};
 use super::{print, trust};
 use crate::args::{RunArgs, Verbosity};
 use crate::context::Context;
-use crate::engines;
+use crate::engines::{self, Facts};
 use crate::report::Reporter;
 use crate::settings::{self, Loaded};
 
@@ -27,35 +27,77 @@ pub(crate) const NAME_TIMEOUT: std::time::Duration = std::time::Duration::from_s
 /// `run-docker <gpus> <cpus> [command…]`.
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     let reporter = Reporter::new(args.verbosity);
-    let prepared = Prepared::new(args, context, reporter)?;
+    let loaded = load(args, context, reporter)?;
+    // An imagined machine has an imagined engine.
+    let mut facts = match args.facts {
+        None => Facts::ask(engine_asked_for(&loaded.settings)?, context),
+        Some(_) => Facts::default(),
+    };
+    let prepared = Prepared::from(loaded, args, context, reporter)?;
     if let Some(format) = &args.dry_run {
-        return prepared.dry_run(format, context);
+        return prepared.dry_run(format, &mut facts, context);
     }
-    prepared.trusted(reporter)?;
     let engine = engines::connect(prepared.request.engine, &prepared.host.identity, context)?;
-    let facts = engine.facts()?;
-    reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
-    let (request, image) = prepared.image(engine.as_ref(), context, reporter)?;
-    let claimed = claimed_cpus(&request, engine.as_ref())?;
+    let engine = engine.as_ref();
+    let claimed = claimed_cpus(&prepared.request, engine)?;
+    // What cannot be run is told before an image is fetched or built for it.
+    prepared.plan(&prepared.request, &prepared.host, &assumed_engine(), &ImageFacts::default(), &claimed)?;
+    let (request, image) = prepared.image(engine, context, reporter)?;
     let mut last = ExitStatus::SUCCESS;
     for round in 0..request.iterations {
         let mut host = prepared.host.clone();
         if round > 0 {
             host.now = run_docker_host::now();
         }
-        let plan = prepared.plan(&request, &host, &facts, &image, &claimed)?;
-        if round == 0 {
-            say_notices(&plan, reporter);
-        }
         if request.iterations > 1 {
             reporter.notice(&format!("run {} of {}", round + 1, request.iterations));
         }
-        last = engine.run(&plan)?;
+        let make = |facts: &EngineFacts| prepared.plan(&request, &host, facts, &image, &claimed);
+        last = if round == 0 {
+            first_round(engine, &request, &mut facts, make, reporter)?
+        } else {
+            engine.run(&make(facts.of(engine)?)?)?
+        };
         if !last.success() {
             break;
         }
     }
     Ok(last)
+}
+
+/// Most Docker Engines are rootful, and without GPUs nothing else about an engine
+/// changes a plan. So Docker's container is created before the engine's facts are
+/// there; they decide whether it is started, or thrown away.
+fn first_round(
+    engine: &dyn Engine,
+    request: &RunRequest,
+    facts: &mut Facts,
+    make: impl Fn(&EngineFacts) -> Result<RunPlan>,
+    reporter: Reporter,
+) -> Result<ExitStatus> {
+    let mut decide = || -> Result<RunPlan> {
+        let facts = facts.of(engine)?;
+        let plan = make(facts)?;
+        reporter.detail(&format!("{} {} at {}", facts.kind.as_str(), facts.version, facts.endpoint));
+        say_notices(&plan, reporter);
+        Ok(plan)
+    };
+    if request.gpus != GpuSelector::None || engine.kind() != EngineKind::Docker {
+        return engine.run(&decide()?);
+    }
+    let guess = make(&assumed_engine())?;
+    let mut right = None;
+    let ended = engine.run_if(&guess, &mut || Ok(*right.insert(decide()?) == guess));
+    match (ended, right) {
+        (Ok(Some(status)), _) => Ok(status),
+        (Ok(None), Some(right)) => engine.run(&right),
+        (Err(error), Some(_)) => Err(error),
+        // It could not even be created: was it the plan?
+        (ended, None) => match decide()? {
+            right if right == guess => ended.map(|_| ExitStatus::SUCCESS),
+            right => engine.run(&right),
+        },
+    }
 }
 
 fn say_notices(plan: &RunPlan, reporter: Reporter) {
@@ -77,23 +119,30 @@ fn claimed_cpus(request: &RunRequest, engine: &dyn Engine) -> Result<Vec<CpuList
     Ok(running.iter().filter_map(|c| c.cpus.parse().ok()).filter(|l: &CpuList| !l.is_empty()).collect())
 }
 
-/// Everything known before an engine is asked.
+fn load(args: &RunArgs, context: &Context, reporter: Reporter) -> Result<Loaded> {
+    let loaded = settings::load(&args.settings, &args.config, context)?;
+    loaded.notices.iter().for_each(|notice| reporter.notice(notice));
+    if let Some((file, _)) = &loaded.project_file {
+        reporter.detail(&format!("settings from {}", file.display()));
+    }
+    Ok(loaded)
+}
+
+/// Everything known before an engine's facts are.
 pub(crate) struct Prepared {
     pub(crate) request: RunRequest,
     host: HostFacts,
     places: Places,
     loaded: Loaded,
     simulated: SimulatedFacts,
-    state_dir: Option<PathBuf>,
 }
 
 impl Prepared {
     pub(crate) fn new(args: &RunArgs, context: &Context, reporter: Reporter) -> Result<Self> {
-        let loaded = settings::load(&args.settings, &args.config, context)?;
-        loaded.notices.iter().for_each(|notice| reporter.notice(notice));
-        if let Some((file, _)) = &loaded.project_file {
-            reporter.detail(&format!("settings from {}", file.display()));
-        }
+        Self::from(load(args, context, reporter)?, args, context, reporter)
+    }
+
+    fn from(loaded: Loaded, args: &RunArgs, context: &Context, reporter: Reporter) -> Result<Self> {
         let simulated = match &args.facts {
             Some(file) => run_docker_host::load_facts(&context.absolute(file))?,
             None => SimulatedFacts::default(),
@@ -122,8 +171,13 @@ impl Prepared {
         )?;
         // Nothing is made on disk for a machine that is only imagined.
         let imagined = args.dry_run.is_some();
+        let state_dir = context.state_dir();
+        if !imagined {
+            // Before anything the file names is made or read.
+            require_trust(&loaded, &request, state_dir.as_deref(), reporter)?;
+        }
         let places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
-        Ok(Self { request, host, places, loaded, simulated, state_dir: context.state_dir() })
+        Ok(Self { request, host, places, loaded, simulated })
     }
 
     /// Sees to the image; the request names it anew when a site's gives way.
@@ -136,15 +190,6 @@ impl Prepared {
         let from_site = self.loaded.settings.get(Key::ImageName).is_some_and(|a| is_site(&a.origin));
         let who = &self.host.identity;
         ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
-    }
-
-    /// Refuses what the project's file opens until it is trusted.
-    fn trusted(&self, reporter: Reporter) -> Result<()> {
-        if self.request.open_flags.is_empty() {
-            return Ok(());
-        }
-        let Some((file, text)) = &self.loaded.project_file else { return Ok(()) };
-        trust::require(file, text, &self.request.open_flags, self.state_dir.as_deref(), reporter)
     }
 
     /// The project's own file and its text.
@@ -173,12 +218,12 @@ impl Prepared {
     }
 
     /// Prints the plan. Without an engine to ask, a rootful Docker is assumed.
-    fn dry_run(&self, format: &str, context: &Context) -> Result<ExitStatus> {
+    fn dry_run(&self, format: &str, facts: &mut Facts, context: &Context) -> Result<ExitStatus> {
         let reporter = Reporter::new(Verbosity::default());
         let simulated = &self.simulated;
         let (engine, image) = match (&simulated.engine, &simulated.image) {
             (Some(engine), image) => (engine.clone(), image.clone().unwrap_or_default()),
-            (None, _) => match self.ask_engine(context) {
+            (None, _) => match self.ask_engine(facts, context) {
                 Ok(found) => found,
                 Err(error) => {
                     reporter.notice(&format!("{error}; a rootful Docker is assumed"));
@@ -198,16 +243,26 @@ impl Prepared {
         print(format!("{text}\n").as_bytes())
     }
 
-    fn ask_engine(&self, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
+    fn ask_engine(&self, facts: &mut Facts, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
         let engine = engines::connect(self.request.engine, &self.host.identity, context)?;
-        let facts = engine.facts()?;
         let image = engine.image(&self.request.image)?;
+        let facts = facts.of(engine.as_ref())?.clone();
         if image.is_none() {
             let name = &self.request.image;
             Reporter::new(Verbosity::default())
                 .notice(&format!("the image {name} is not there yet; a run would get it first"));
         }
         Ok((facts, image.unwrap_or_default()))
+    }
+}
+
+/// Refuses what the project's file opens until it is trusted.
+fn require_trust(loaded: &Loaded, request: &RunRequest, state_dir: Option<&Path>, reporter: Reporter) -> Result<()> {
+    match &loaded.project_file {
+        Some((file, text)) if !request.open_flags.is_empty() => {
+            trust::require(file, text, &request.open_flags, state_dir, reporter)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -256,7 +311,7 @@ fn find_places(
         })
     };
     let conda_envs = match (context.flavor, setting(Key::CondaEnvs)) {
-        (Flavor::Plain, None) => None,
+        (Flavor::Plain, None) if request.conda_env.is_none() => None,
         (_, asked) => Some(conda_envs(asked, host, imagined, reporter)?),
     };
     let home = match setting(Key::Home) {

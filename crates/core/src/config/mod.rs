@@ -29,6 +29,7 @@ pub enum Key {
     DockerArgs,
     Project,
     CondaEnvs,
+    CondaEnv,
     Home,
     MemoryLimit,
     ShmSize,
@@ -62,6 +63,7 @@ pub const KEYS: &[KeyInfo] = &[
     info(Key::DockerArgs, "docker_args", &[], "flags of docker run; layers append"),
     info(Key::Project, "project", &["project_dir"], "directory mounted at /exp"),
     info(Key::CondaEnvs, "conda_envs", &["envs_dir"], "directory mounted at /envs"),
+    info(Key::CondaEnv, "conda_env", &["env_name"], "conda environment the command runs in"),
     info(Key::Home, "home", &[], "directory kept as the home inside"),
     info(Key::MemoryLimit, "memory_limit", &["memory"], "limit of memory (16g)"),
     info(Key::ShmSize, "shm_size", &[], "size of /dev/shm (default: half of memory)"),
@@ -208,12 +210,13 @@ impl Settings {
         Self { values }
     }
 
-    /// What the environment sets, in the order of the keys.
+    /// What the environment sets, in the order of the keys. An empty variable
+    /// sets nothing, as an empty value in a file.
     pub fn from_environment(env: &BTreeMap<String, String>) -> Vec<Assignment> {
         KEYS.iter()
             .filter_map(|info| {
                 let variable = info.key.variable();
-                let value = env.get(&variable)?.clone();
+                let value = env.get(&variable).filter(|value| !value.is_empty())?.clone();
                 Some(Assignment { key: info.key, value, origin: Origin::Environment(variable) })
             })
             .collect()

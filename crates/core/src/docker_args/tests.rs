@@ -75,6 +75,8 @@ fn errors_name_flag_and_value() {
         ("-v :/b", "before the colon is empty"),
         ("-v /a:b", "no absolute path inside"),
         ("-v /a:/", "container's root"),
+        ("--mount type=bind,src=/a,dst=/b/..", "container's root"),
+        ("--tmpfs /", "container's root"),
         ("-v /a:/b:rx", "\"rx\" is no option"),
         ("-e =x", "is not NAME=value"),
         ("-e RUN_DOCKER_SPEC=1", "run-docker's own"),

@@ -32,6 +32,15 @@ pub(super) fn absolute_inside(flag: &str, path: &str) -> Result<String, Error> {
     }
 }
 
+/// Where something is mounted: as [`absolute_inside`], but not the root itself.
+fn mount_target(flag: &str, path: &str) -> Result<String, Error> {
+    match absolute_inside(flag, path)?.as_str() {
+        "/" => Err(Error::usage(format!("{flag}: {path:?}: nothing can be mounted over the container's root"))
+            .with_hint("mount it at a directory, for example /data")),
+        target => Ok(target.to_owned()),
+    }
+}
+
 /// `-v SOURCE:TARGET[:OPTIONS]`, `-v TARGET`.
 pub(super) fn parse_volume(value: &str, base: &str) -> Result<Mount, Error> {
     let wrong = |why: &str| {
@@ -48,10 +57,7 @@ pub(super) fn parse_volume(value: &str, base: &str) -> Result<Mount, Error> {
     if parts.len() > 1 && source.is_empty() {
         return Err(wrong("the part before the colon is empty"));
     }
-    let target = absolute_inside("-v", target)?;
-    if target == "/" {
-        return Err(wrong("nothing can be mounted over the container's root"));
-    }
+    let target = mount_target("-v", target)?;
     let is_path = source.starts_with('/') || source.starts_with('.');
     let mut mount = Mount {
         source: if is_path {
@@ -126,7 +132,7 @@ pub(super) fn parse_mount(value: &str, base: &str) -> Result<MountFlag, Error> {
     if target.is_empty() {
         return Err(wrong("target is missing".to_owned()));
     }
-    mount.target = absolute_inside("--mount target", target)?;
+    mount.target = mount_target("--mount target", target)?;
     match kind {
         "bind" if source.is_empty() => Err(wrong("source is missing".to_owned())),
         "bind" => {
@@ -150,7 +156,7 @@ pub(super) fn parse_mount(value: &str, base: &str) -> Result<MountFlag, Error> {
 /// `--tmpfs TARGET[:OPTIONS]`.
 pub(super) fn parse_tmpfs(value: &str) -> Result<Tmpfs, Error> {
     let (target, options) = value.split_once(':').unwrap_or((value, ""));
-    Ok(Tmpfs { target: absolute_inside("--tmpfs", target)?, options: options.to_owned() })
+    Ok(Tmpfs { target: mount_target("--tmpfs", target)?, options: options.to_owned() })
 }
 
 /// `-e NAME=value`, `-e NAME`.

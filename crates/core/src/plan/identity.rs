@@ -82,6 +82,7 @@ pub(super) fn decide(
         privileges,
         umask: host.umask,
         command: CommandForm::of(&request.command),
+        conda_env: request.conda_env.clone(),
         entrypoint: entrypoint(args.entrypoint.as_deref(), image, notices),
         keep_env,
         keep_groups: matches!(engine.mode, EngineMode::KeepId | EngineMode::SingleId),

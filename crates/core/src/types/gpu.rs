@@ -1,5 +1,6 @@
 //! The first word of the command line: which GPUs.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::facts::Gpu;
 
 /// One GPU or a part of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuDevice {
     /// By index in PCI bus order.
@@ -82,7 +83,8 @@ impl FromStr for GpuSelector {
             "all" => return Ok(Self::All),
             _ => {}
         }
-        let mut devices = Vec::new();
+        // The order typed is kept; a set finds the repeated ones of a long range.
+        let (mut devices, mut seen) = (Vec::new(), HashSet::new());
         for element in text.split(',') {
             let element = element.trim();
             let found = parse_element(element).map_err(|why| {
@@ -92,7 +94,7 @@ impl FromStr for GpuSelector {
                 )
             })?;
             for device in found {
-                if !devices.contains(&device) {
+                if seen.insert(device.clone()) {
                     devices.push(device);
                 }
             }
@@ -180,6 +182,7 @@ mod tests {
             ("0,1", "0,1"),
             ("0-3", "0,1,2,3"),
             ("1,1", "1"),
+            ("3,0-3,1", "3,0,1,2"),
             ("GPU-aaaa-1", "GPU-aaaa-1"),
             ("MIG-GPU-aaaa-1/7/0", "MIG-GPU-aaaa-1/7/0"),
             ("0:1", "0:1"),

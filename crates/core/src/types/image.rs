@@ -53,9 +53,19 @@ fn path_component(user: &str) -> String {
         }
         out.push(c);
     }
+    // ASCII by now; a whole name has at most 255 bytes.
+    out.truncate(MAX_USER);
     let out = out.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    if out.is_empty() { "user".to_owned() } else { out.to_owned() }
+    if out.is_empty() {
+        return "user".to_owned();
+    }
+    // A first component with a dot is read as a registry, and no host's name
+    // has an underscore in it.
+    if out.contains('.') { out.replace('_', "-") } else { out.to_owned() }
 }
+
+/// Longest part of a login name in the default image's name, bytes.
+const MAX_USER: usize = 128;
 
 fn valid_component(component: &str) -> bool {
     let bytes = component.as_bytes();
@@ -193,11 +203,15 @@ mod tests {
             ("José", "jos/cuda-miniconda:latest"),
             ("1234", "1234/cuda-miniconda:latest"),
             ("_x_", "x/cuda-miniconda:latest"),
+            ("ann_b", "ann_b/cuda-miniconda:latest"),
+            ("ann_b.lee", "ann-b.lee/cuda-miniconda:latest"),
             ("é", "user/cuda-miniconda:latest"),
         ] {
             let default = ImageReference::default_for(user);
             assert_eq!(default.as_str(), image);
             assert!(image.parse::<ImageReference>().is_ok(), "{image}");
         }
+        let long = ImageReference::default_for(&"n".repeat(300));
+        assert!(long.as_str().parse::<ImageReference>().is_ok(), "{long}");
     }
 }

@@ -68,11 +68,12 @@ fn context_host(config: &Path, name: &str) -> Result<String> {
 }
 
 impl Endpoint {
-    /// Tells a daemon that is not there from one that may not be spoken to.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Connects; tells a daemon that is not there from one that may not be
+    /// spoken to.
+    pub(super) fn open(&self) -> Result<UnixStream> {
         let shown = self.socket.display();
         match UnixStream::connect(&self.socket) {
-            Ok(_) => Ok(()),
+            Ok(stream) => Ok(stream),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 Err(Error::failure(format!("you may not speak to the Docker Engine at {shown}"))
                     .with_source(error)

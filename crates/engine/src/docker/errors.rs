@@ -7,8 +7,18 @@ use run_docker_core::{Error, ErrorKind};
 pub(super) fn explain(error: Api, what: String) -> Error {
     match error {
         Api::DockerResponseServerError { message, .. } => refused(what, &message),
-        other => Error::failure(what).with_source(other.to_string()),
+        other => Error::failure(what).with_source(root_cause(&other)),
     }
+}
+
+/// The innermost cause ("Connection refused"): those around it name parts of
+/// the client library, which tell a user nothing.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// The engine's own words, with a hint where the cause is a common one.

@@ -1,18 +1,25 @@
 //! Entering a running container: through the init, which drops to its user.
 
+use std::time::Duration;
+
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ResizeExecOptionsBuilder;
-use run_docker_core::error::Context as _;
 use run_docker_core::plan::INIT_PATH;
 use run_docker_core::{ExecRequest, ExitStatus, Result};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep_until};
 
 use super::Docker;
 use super::errors::explain;
 use super::hijack;
-use super::run::Session;
+use super::run::{HANGUP_LIMIT, PIPE_LIMIT, Session, output_lost};
 use super::signals::{Caught, Signals};
 use super::streams::{self, OutputEnd, Streams};
 use super::terminal::{RawMode, window_size};
+
+/// Nobody types these. Nothing could come back to an exec that was left, the
+/// engine 20.10 takes the usual keys for an error, and Ctrl-P is the shell's.
+const NO_DETACH_KEYS: &str = "ctrl-@,ctrl-@,ctrl-^,ctrl-^,ctrl-@,ctrl-^";
 
 impl Docker {
     pub(super) async fn exec_command(&self, request: &ExecRequest) -> Result<ExitStatus> {
@@ -27,6 +34,7 @@ impl Docker {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(request.tty),
+            detach_keys: Some(NO_DETACH_KEYS.to_owned()),
             env: Some(request.env.clone()),
             cmd: Some(command),
             user: Some(if request.root { "0:0".to_owned() } else { user }),
@@ -43,47 +51,83 @@ impl Docker {
             self.resize_exec(&exec).await;
         }
         let streams = streams::connect(stream, request.stdin, request.tty)?;
-        self.follow_exec(&exec, request.tty, streams, &mut signals).await?;
+        let code = self.follow_exec(&exec, request.tty, streams, &mut signals).await?;
         drop(raw);
-        let ended = self.api.inspect_exec(&exec).await.map_err(|e| explain(e, what()))?;
-        Ok(ExitStatus(ended.exit_code.and_then(|c| u8::try_from(c & 0xff).ok()).unwrap_or(125)))
+        Ok(ExitStatus(code))
     }
 
-    /// An exec ends with its output. The API has no way to signal one; its
-    /// process is ended by the end of its input or by its terminal.
-    async fn follow_exec(&self, exec: &str, tty: bool, streams: Streams, signals: &mut Signals) -> Result<()> {
+    /// Passes signals on until the command has ended. The API has no way to signal an
+    /// exec and no way to wait for one: its process is signalled here, and asked
+    /// after once its output has ended (it may close that and go on).
+    async fn follow_exec(
+        &self,
+        exec: &str,
+        tty: bool,
+        streams: Streams,
+        signals: &mut Signals,
+    ) -> Result<u8> {
         let Streams { mut output, stop_input: _stop_input } = streams;
+        let mut output_open = true;
+        let mut reader_gone = false;
+        let mut failed_output = None;
+        // What it gets when it does not end by itself; the next one last.
+        let mut sentence: Vec<(Instant, Signal)> = Vec::new();
         loop {
+            let deadline = sentence.last().map_or_else(|| Instant::now() + Duration::from_secs(86_400), |s| s.0);
             tokio::select! {
-                end = &mut output => return match end {
-                    Ok(OutputEnd::Failed(error)) => Err(error).context(|| "passing on the command's output".to_owned()),
-                    _ => Ok(()),
-                },
+                end = &mut output, if output_open => {
+                    let now = Instant::now();
+                    output_open = false;
+                    match end {
+                        Ok(OutputEnd::ReaderGone) => {
+                            reader_gone = true;
+                            self.signal_exec(exec, Signal::PIPE).await;
+                            sentence = vec![(now + PIPE_LIMIT, Signal::KILL)];
+                        }
+                        Ok(OutputEnd::Failed(error)) => {
+                            failed_output = Some(error);
+                            self.signal_exec(exec, Signal::TERM).await;
+                            sentence = vec![(now + HANGUP_LIMIT, Signal::KILL)];
+                        }
+                        _ => {}
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(10)), if !output_open => {
+                    let found = self.api.inspect_exec(exec).await;
+                    let found = found.map_err(|e| explain(e, "asking how the command ended".to_owned()))?;
+                    if found.running != Some(true) {
+                        let code = found.exit_code.and_then(|c| u8::try_from(c & 0xff).ok()).unwrap_or(125);
+                        // 126 is the engine's word for a connection that closed.
+                        let code = if reader_gone && code == 126 { 141 } else { code };
+                        return failed_output.map_or(Ok(code), |e| Err(output_lost(e)));
+                    }
+                }
                 caught = signals.next() => match caught {
                     Caught::Resize if tty => self.resize_exec(exec).await,
                     Caught::Resize => {}
-                    Caught::Hangup | Caught::Forward(..) => {
-                        self.signal_exec(exec, caught).await;
-                        if matches!(caught, Caught::Hangup) {
-                            return Ok(());
+                    Caught::Hangup => {
+                        self.signal_exec(exec, Signal::HUP).await;
+                        let now = Instant::now();
+                        sentence = vec![(now + HANGUP_LIMIT, Signal::KILL), (now + HANGUP_LIMIT / 2, Signal::TERM)];
+                    }
+                    Caught::Forward(_, number) => {
+                        if let Some(signal) = Signal::from_named_raw(number.into()) {
+                            self.signal_exec(exec, signal).await;
                         }
                     }
                 },
+                () = sleep_until(deadline), if !sentence.is_empty() => {
+                    if let Some((_, signal)) = sentence.pop() {
+                        self.signal_exec(exec, signal).await;
+                    }
+                }
             }
         }
     }
 
     /// The pid of an exec is one of this machine; a user may signal their own.
-    async fn signal_exec(&self, exec: &str, caught: Caught) {
-        use rustix::process::{Pid, Signal, kill_process};
-        let signal = match caught {
-            Caught::Forward("INT", _) => Signal::INT,
-            Caught::Forward("QUIT", _) => Signal::QUIT,
-            Caught::Forward("USR1", _) => Signal::USR1,
-            Caught::Forward("USR2", _) => Signal::USR2,
-            Caught::Hangup => Signal::HUP,
-            _ => Signal::TERM,
-        };
+    async fn signal_exec(&self, exec: &str, signal: Signal) {
+        use rustix::process::{Pid, kill_process};
         let found = self.api.inspect_exec(exec).await.ok();
         let pid = found.and_then(|e| e.pid).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
@@ -110,6 +154,8 @@ impl Docker {
         let stream = hijack::post(socket, &path, "", true, "connecting to the container")?;
         let raw = if tty && stdin { Some(RawMode::enter()?) } else { None };
         if tty {
+            // Two changes of size: what is inside draws its screen anew.
+            self.resize_by(container, 1).await;
             self.resize(container).await;
         }
         let streams = streams::connect(stream, stdin, tty)?;

@@ -23,7 +23,7 @@ use super::errors::{explain, refused, status};
 /// Lines of a failed build that its error repeats.
 const LAST_LINES: usize = 20;
 
-/// Longest entrypoint script that is looked at.
+/// Longest file of an image that is looked at.
 const MAX_SCRIPT: u64 = 64 * 1024;
 
 impl Docker {
@@ -45,14 +45,14 @@ impl Docker {
         };
         let script = facts.entrypoint.iter().find(|word| word.ends_with(".sh")).cloned();
         if let Some(script) = script.filter(|_| !facts.labels.contains_key(IMAGE_LABEL)) {
-            facts.entrypoint_script = self.read_script(image, &script).await;
+            facts.entrypoint_script = self.read_file(image, &script).await;
         }
         Ok(Some(facts))
     }
 
     /// The text of a file in an image, by way of a container that is never
-    /// started. `None` when it cannot be had: then the entrypoint is chained.
-    async fn read_script(&self, image: &ImageReference, path: &str) -> Option<String> {
+    /// started. `None` when it cannot be had.
+    pub(super) async fn read_file(&self, image: &ImageReference, path: &str) -> Option<String> {
         let body = ContainerCreateBody { image: Some(image.to_string()), ..Default::default() };
         let id = self.api.create_container(None::<CreateContainerOptions>, body).await.ok()?.id;
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
@@ -75,11 +75,14 @@ impl Docker {
     }
 
     pub(super) async fn build_image(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
-        let what = || format!("building the image {}", request.tag);
+        let what = || match &request.tag {
+            Some(tag) => format!("building the image {tag}"),
+            None => "building the first steps of the image".to_owned(),
+        };
         let context = context(&request.files).context(what)?;
         let options = BuildImageOptions {
             dockerfile: "Dockerfile".to_owned(),
-            t: Some(request.tag.to_string()),
+            t: request.tag.as_ref().map(ToString::to_string),
             nocache: request.no_cache,
             rm: true,
             forcerm: true,

@@ -35,6 +35,9 @@ use errors::explain;
 /// The oldest API that does all we need (mounts with options, wait conditions).
 const MIN_API: (usize, usize) = (1, 40);
 
+/// The newest that we know; the engine's own where that is older.
+const NEWEST_API: (usize, usize) = (1, 47);
+
 /// Seconds until a request without an answer is given up. Streams have no bound.
 const TIMEOUT_SECONDS: u64 = 120;
 
@@ -61,28 +64,32 @@ impl Docker {
     /// # Errors
     /// The daemon does not run, its socket is not permitted, or its API is too old.
     pub fn connect(endpoint: &Endpoint, init: InitBinary) -> Result<Self> {
-        endpoint.check()?;
+        let socket = endpoint.socket.to_string_lossy().into_owned();
+        let silent = |source: String| {
+            Error::failure(format!("the Docker Engine at {socket} does not answer"))
+                .with_source(source)
+                .with_hint("see whether it runs: systemctl status docker")
+        };
+        let version = hijack::ping(endpoint.open()?, Duration::from_secs(TIMEOUT_SECONDS))
+            .map_err(|e| silent(e.to_string()))?;
+        let Some(version) = version.filter(|version| *version >= MIN_API) else {
+            // Answers to a ping have named the version since 1.25.
+            let spoken = version
+                .map_or_else(|| "an API older than 1.25".to_owned(), |(major, minor)| format!("API {major}.{minor}"));
+            return Err(Error::failure(format!(
+                "the Docker Engine at {socket} speaks {spoken}; {}.{} or newer is needed",
+                MIN_API.0, MIN_API.1
+            ))
+            .with_hint("update Docker to 19.03 or newer"));
+        };
+        let (major_version, minor_version) = version.min(NEWEST_API);
+        let version = bollard::ClientVersion { major_version, minor_version };
+        let api = bollard::Docker::connect_with_unix(&socket, TIMEOUT_SECONDS, &version)
+            .map_err(|e| silent(e.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context(|| "starting the event loop".to_owned())?;
-        let socket = endpoint.socket.to_string_lossy().into_owned();
-        let newest = bollard::ClientVersion { major_version: 1, minor_version: 47 };
-        let api = runtime.block_on(async {
-            bollard::Docker::connect_with_unix(&socket, TIMEOUT_SECONDS, &newest)?.negotiate_version().await
-        });
-        let api = api.map_err(|e| {
-            explain(e, format!("the Docker Engine at {} does not answer", endpoint.socket.display()))
-                .with_hint("see whether it runs: systemctl status docker")
-        })?;
-        let version = api.client_version();
-        if (version.major_version, version.minor_version) < MIN_API {
-            return Err(Error::failure(format!(
-                "the Docker Engine at {} speaks API {}.{}; {}.{} or newer is needed",
-                endpoint.socket.display(), version.major_version, version.minor_version, MIN_API.0, MIN_API.1
-            ))
-            .with_hint("update Docker to 19.03 or newer"));
-        }
         Ok(Self { api, endpoint: endpoint.clone(), init, runtime })
     }
 
@@ -102,6 +109,10 @@ fn describes_gpus(dir: &Path) -> bool {
 }
 
 impl Engine for Docker {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Docker
+    }
+
     fn facts(&self) -> Result<EngineFacts> {
         let info = self
             .runtime
@@ -132,11 +143,19 @@ impl Engine for Docker {
         self.runtime.block_on(self.inspect_image(image))
     }
 
+    fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
+        Ok(self.runtime.block_on(self.read_file(image, path)))
+    }
+
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
-        if plan.client_flags.is_empty() {
-            self.runtime.block_on(self.run_plan(plan))
-        } else {
-            self.run_client(plan)
+        self.run_if(plan, &mut || Ok(true))?.ok_or_else(|| Error::failure("a plan that is right was not run"))
+    }
+
+    fn run_if(&self, plan: &RunPlan, right: &mut dyn FnMut() -> Result<bool>) -> Result<Option<ExitStatus>> {
+        match client::is_for_the_client(plan) {
+            false => self.runtime.block_on(self.run_plan(plan, right)),
+            true if right()? => self.run_client(plan).map(Some),
+            true => Ok(None),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A run: create, connect, wait, start, follow, and leave nothing behind.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -22,14 +23,14 @@ use super::volume::init_is_missing;
 use super::Docker;
 
 /// Names tried for one template: as many as could be started in its second.
-const MAX_SUFFIX: u32 = 999;
+pub(super) const MAX_SUFFIX: u32 = 999;
 
 /// Time for output that is still on its way after the command ended.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// After the terminal is gone, or nobody reads our output: until SIGKILL.
-const HANGUP_LIMIT: Duration = Duration::from_secs(20);
-const PIPE_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const HANGUP_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const PIPE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The SIGINT that kills.
 const LAST_INTERRUPT: u32 = 3;
@@ -41,33 +42,50 @@ enum Started {
     InitMissing,
 }
 
+/// How a try ended.
+enum Tried {
+    Ended(ExitStatus),
+    InitMissing,
+    /// It was the wrong plan; nothing was started.
+    Wrong,
+}
+
+/// Says whether the plan is the right one, once the container exists.
+type Right<'a> = &'a mut dyn FnMut() -> Result<bool>;
+
 impl Docker {
-    pub(super) async fn run_plan(&self, plan: &RunPlan) -> Result<ExitStatus> {
+    /// Runs the plan if it is the right one. A container is created meanwhile:
+    /// that takes an engine a while, and starts nothing.
+    pub(super) async fn run_plan(&self, plan: &RunPlan, right: Right<'_>) -> Result<Option<ExitStatus>> {
         let mut signals = Signals::arm()?;
-        match self.attempt(plan, &mut signals).await? {
-            Some(status) => Ok(status),
-            None => {
-                self.fill_init_volume(plan).await?;
-                self.attempt(plan, &mut signals).await?.ok_or_else(|| {
-                    Error::failure(format!("the volume {} does not keep the init", plan.init_volume()))
-                        .with_hint(format!("remove it: docker volume rm {}", plan.init_volume()))
-                })
+        match self.attempt(plan, &mut signals, right).await? {
+            Tried::Ended(status) => return Ok(Some(status)),
+            Tried::Wrong => return Ok(None),
+            Tried::InitMissing => self.fill_init_volume(plan).await?,
+        }
+        match self.attempt(plan, &mut signals, &mut || Ok(true)).await? {
+            Tried::Ended(status) => Ok(Some(status)),
+            Tried::Wrong => Ok(None),
+            Tried::InitMissing => {
+                Err(Error::failure(format!("the volume {} does not keep the init", plan.init_volume()))
+                    .with_hint(format!("remove it: docker volume rm {}", plan.init_volume())))
             }
         }
     }
 
-    /// One try; `None` when the init was missing.
-    async fn attempt(&self, plan: &RunPlan, signals: &mut Signals) -> Result<Option<ExitStatus>> {
+    /// One try.
+    async fn attempt(&self, plan: &RunPlan, signals: &mut Signals, right: Right<'_>) -> Result<Tried> {
         let (id, name) = self.create(plan).await?;
-        let followed = self.start_and_follow(plan, &id, &name, signals).await;
+        let followed = self.start_and_follow(plan, &id, &name, signals, right).await;
         match followed {
-            Ok(Some(status)) => Ok(Some(status)),
-            Ok(None) => {
-                self.discard(&id).await.map(|()| None)
-            }
+            Ok(Tried::Ended(status)) => Ok(Tried::Ended(status)),
+            Ok(other) => self.discard(&id).await.map(|()| other),
             Err(error) => Err(match self.discard(&id).await {
                 Ok(()) => error,
-                Err(second) => error.with_hint(format!("the container {name} is left: {second:?}")),
+                Err(second) => error.with_hint(format!(
+                    "the container {name} could not be removed ({}); do it with run-docker rm -f {name}",
+                    second.causes().join(": ")
+                )),
             }),
         }
     }
@@ -85,6 +103,9 @@ impl Docker {
 
     /// Creates the container under the plan's name, or the next free one.
     async fn create(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
+        if !plan.client_flags.is_empty() {
+            return self.create_by_client(plan).await;
+        }
         let mut name = plan.name.clone();
         let body = create_body(plan);
         for suffix in 2..=MAX_SUFFIX {
@@ -106,7 +127,7 @@ impl Docker {
         Err(Error::failure(format!("{MAX_SUFFIX} containers are called like {}", plan.name)))
     }
 
-    async fn name_is_taken(&self, name: &ContainerName) -> Error {
+    pub(super) async fn name_is_taken(&self, name: &ContainerName) -> Error {
         let error = Error::failure(format!("the name {name} is taken"));
         let Ok(found) = self.api.inspect_container(name.as_str(), None).await else { return error };
         let owner = found.config.and_then(|c| c.labels).and_then(|l| l.get("run-docker.user").cloned());
@@ -119,7 +140,7 @@ impl Docker {
             .with_hint(format!("take another with --name, enter it with run-docker exec {name}, or remove it with run-docker rm -f {name}"))
     }
 
-    /// A name for a run through the client, which has no retry.
+    /// A name for a run by the client, which has no retry.
     pub(super) async fn free_name(&self, plan: &RunPlan) -> Result<ContainerName> {
         let mut name = plan.name.clone();
         for suffix in 2..=MAX_SUFFIX {
@@ -139,14 +160,19 @@ impl Docker {
         id: &str,
         name: &ContainerName,
         signals: &mut Signals,
-    ) -> Result<Option<ExitStatus>> {
+        right: Right<'_>,
+    ) -> Result<Tried> {
         if plan.stdio.detach {
-            return Ok(match self.start(plan, id).await? {
-                Started::Yes => {
-                    println!("{id}");
-                    Some(ExitStatus::SUCCESS)
-                }
-                Started::InitMissing => None,
+            return Ok(match right()? {
+                false => Tried::Wrong,
+                true => match self.start(plan, id).await? {
+                    Started::InitMissing => Tried::InitMissing,
+                    Started::Yes => {
+                        // Whoever closed standard output does not want the id.
+                        let _ = writeln!(std::io::stdout(), "{id}");
+                        Tried::Ended(ExitStatus::SUCCESS)
+                    }
+                },
             });
         }
         let prefix = self.version_prefix();
@@ -155,16 +181,19 @@ impl Docker {
         let path = format!("{prefix}/containers/{id}/attach?stream=1&stdin={stdin}&stdout=1&stderr=1");
         let stream = hijack::post(socket, &path, "", true, "connecting to the container")?;
         // In place before the start, or a quick command is gone unseen.
-        let condition = if plan.remove { "removed" } else { "next-exit" };
+        let condition = if plan.remove && !plan.is_forgettable() { "removed" } else { "next-exit" };
         let wait = hijack::wait(socket, &prefix, id, condition)?;
+        if !right()? {
+            return Ok(Tried::Wrong);
+        }
         if let Ok(Caught::Forward(_, number)) = timeout(Duration::ZERO, signals.next()).await {
             self.discard(id).await?;
-            return Ok(Some(ExitStatus(128 + number)));
+            return Ok(Tried::Ended(ExitStatus(128 + number)));
         }
         let raw = if plan.stdio.tty { Some(RawMode::enter()?) } else { None };
         let started = self.start(plan, id).await?;
         if matches!(started, Started::InitMissing) {
-            return Ok(None);
+            return Ok(Tried::InitMissing);
         }
         if plan.stdio.tty {
             self.resize(id).await;
@@ -173,7 +202,7 @@ impl Docker {
         let session = Session { docker: self, id, name: name.as_str(), tty: plan.stdio.tty };
         let status = session.follow(wait, streams, signals).await;
         drop(raw);
-        status.map(Some)
+        status.map(Tried::Ended)
     }
 
     async fn start(&self, plan: &RunPlan, id: &str) -> Result<Started> {
@@ -196,7 +225,13 @@ impl Docker {
     /// Tells the container's terminal its size; best effort, the next change
     /// tries again.
     pub(super) async fn resize(&self, id: &str) {
+        self.resize_by(id, 0).await;
+    }
+
+    /// As [`Self::resize`], larger by so many rows and columns.
+    pub(super) async fn resize_by(&self, id: &str, more: u16) {
         if let Some((rows, columns)) = window_size() {
+            let (rows, columns) = (rows.saturating_add(more), columns.saturating_add(more));
             let options = ResizeContainerTTYOptionsBuilder::new().h(rows.into()).w(columns.into()).build();
             let _ = self.api.resize_container_tty(id, options).await;
         }
@@ -207,6 +242,17 @@ impl Docker {
         // It may have ended meanwhile; the wait tells.
         let _ = self.api.kill_container(id, Some(options)).await;
     }
+}
+
+/// A line for the person. A terminal that is gone, or a full disk, is no reason
+/// to stop.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Our own output cannot be written (a full disk), or the engine's breaks off.
+pub(super) fn output_lost(error: std::io::Error) -> Error {
+    Error::failure("the command's output could not be passed on").with_source(error)
 }
 
 /// A command whose streams are ours.
@@ -253,9 +299,9 @@ impl Session<'_> {
                             self.docker.kill(self.id, "SIGTERM").await;
                             kill_at = Some(Instant::now() + HANGUP_LIMIT);
                         }
-                        _ if self.tty && self.detached(&mut ended).await => {
+                        _ if self.tty && kill_at.is_none() && self.detached(&mut ended).await => {
                             let name = self.name;
-                            eprintln!("\r\nrun-docker: detached; come back with: run-docker attach {name}");
+                            say(&format!("\r\nrun-docker: detached; come back with: run-docker attach {name}\r"));
                             return Ok(ExitStatus::SUCCESS);
                         }
                         _ => {}
@@ -268,7 +314,7 @@ impl Session<'_> {
                         kill_at.get_or_insert(Instant::now() + HANGUP_LIMIT);
                     }
                     Caught::Forward("INT", _) if interrupts + 1 == LAST_INTERRUPT => {
-                        eprintln!("run-docker: the command does not end by itself: killing it");
+                        say("run-docker: the command does not end by itself: killing it");
                         self.docker.kill(self.id, "SIGKILL").await;
                     }
                     Caught::Forward(signal, _) => {
@@ -286,7 +332,7 @@ impl Session<'_> {
             failed_output = Some(error);
         }
         match failed_output {
-            Some(error) => Err(Error::failure("the command's output could not be passed on").with_source(error)),
+            Some(error) => Err(output_lost(error)),
             None => Ok(ExitStatus(status)),
         }
     }

@@ -16,14 +16,15 @@ pub(super) enum Caught {
 }
 
 /// Armed signals. They are caught from before the container is created, so
-/// that none can leave one behind.
+/// that none can leave one behind. A hangup that is ignored (nohup(1)) stays so:
+/// the command is meant to outlive the terminal.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
     user1: Signal,
     user2: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
     resize: Signal,
 }
 
@@ -36,7 +37,7 @@ impl Signals {
             quit: arm(SignalKind::quit())?,
             user1: arm(SignalKind::user_defined1())?,
             user2: arm(SignalKind::user_defined2())?,
-            hangup: arm(SignalKind::hangup())?,
+            hangup: if is_ignored(SignalKind::hangup()) { None } else { Some(arm(SignalKind::hangup())?) },
             resize: arm(SignalKind::window_change())?,
         })
     }
@@ -49,8 +50,37 @@ impl Signals {
             _ = self.quit.recv() => Caught::Forward("QUIT", 3),
             _ = self.user1.recv() => Caught::Forward("USR1", 10),
             _ = self.user2.recv() => Caught::Forward("USR2", 12),
-            _ = self.hangup.recv() => Caught::Hangup,
+            _ = next_of(&mut self.hangup) => Caught::Hangup,
             _ = self.resize.recv() => Caught::Resize,
         }
+    }
+}
+
+async fn next_of(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_mask(&status) >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
+/// The mask of ignored signals in a process's status (proc(5)); bit 0 is signal 1.
+fn ignored_mask(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals() {
+        assert_eq!(ignored_mask("Name:\tx\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n"), 0x1001);
+        assert_eq!(ignored_mask("Name:\tx\n"), 0);
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn connect(stream: UnixStream, stdin: bool, tty: bool) -> Result<Stre
     let stop_input = if stdin {
         let (stop, stopped) = UnixStream::pair().context(what)?;
         let writer = stream.try_clone().context(what)?;
-        spawn("stdin", move || copy_input(writer, &stopped)).context(what)?;
+        spawn("stdin", move || copy_input(writer, &stopped, tty)).context(what)?;
         Some(stop)
     } else {
         None
@@ -63,8 +63,10 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<th
     thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body)
 }
 
-/// Standard input to the connection; its end is passed on as an end.
-fn copy_input(mut stream: UnixStream, stopped: &UnixStream) {
+/// Standard input to the connection; its end is passed on as an end. A terminal
+/// in raw mode has none: it hung up, which a signal says better. (The engine
+/// would take the end for the detach keys, and the command would run on.)
+fn copy_input(mut stream: UnixStream, stopped: &UnixStream, tty: bool) {
     let stdin = std::io::stdin();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -82,6 +84,9 @@ fn copy_input(mut stream: UnixStream, stopped: &UnixStream) {
             // A terminal that hung up gives EIO: an end like any other.
             Err(_) => break,
         }
+    }
+    if tty {
+        return;
     }
     // Without this the command waits for input for ever.
     let _ = stream.shutdown(Shutdown::Write);

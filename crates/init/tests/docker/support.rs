@@ -278,6 +278,7 @@ pub(crate) fn ann(supplementary: &[Group]) -> InitSpec {
         keep_groups: false,
         in_place: false,
         die_with_launcher: false,
+        conda_env: None,
         hangup_grace_seconds: None,
     }
 }

@@ -19,9 +19,6 @@ use crate::idmap::IdMap;
 use crate::layers::{Owners, unpack};
 use crate::{namespaces, trees};
 
-/// Largest entrypoint script that is looked into.
-const MAX_SCRIPT: u64 = 256 * 1024;
-
 /// Where an image comes from.
 pub(crate) enum ImportSource<'a> {
     /// An archive or a layout on disk.
@@ -345,21 +342,11 @@ fn image_facts(config: &[u8], id: &str) -> Result<ImageFacts> {
     })
 }
 
-/// The text of an entrypoint that is a script, from the topmost layer that has it.
+/// The text of an entrypoint that is a script.
 fn script(store: &Store, layers: &[String], entrypoint: &[String]) -> Option<String> {
     let path = entrypoint.first().filter(|first| first.ends_with(".sh"))?;
-    layers.iter().rev().find_map(|hex| {
-        let root = trees::open_dir(&store.path("layers").join(hex)).ok()?;
-        // Not blocked by a pipe of that name.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let file = File::from(trees::open_in_root(root.as_fd(), path.as_str(), flags).ok()?);
-        if !file.metadata().ok()?.is_file() {
-            return None;
-        }
-        let mut text = Vec::new();
-        file.take(MAX_SCRIPT).read_to_end(&mut text).ok()?;
-        Some(String::from_utf8_lossy(&text).into_owned())
-    })
+    let layers: Vec<PathBuf> = layers.iter().map(|hex| store.path("layers").join(hex)).collect();
+    super::text_in(&layers, path)
 }
 
 /// The image first, then its names: a name never points at nothing.

@@ -19,7 +19,8 @@ mod import;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,12 +28,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{Error, ImageFacts, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMap;
 use crate::{namespaces, trees};
 
 pub(crate) use import::{ImportSource, import, unique};
+
+/// Largest file of an image that is read as text, in bytes.
+const MAX_TEXT: u64 = 256 * 1024;
 
 /// The store that all users of a machine share; root's own.
 pub(crate) const MACHINE_STORE: &str = "/var/lib/run-docker";
@@ -283,16 +289,37 @@ impl Store {
                 let name = path.file_name().unwrap_or_default();
                 let what = || format!("removing {}", path.display());
                 let parent = trees::open_dir(path.parent().unwrap_or(path)).context(what)?;
-                freed += trees::disk_bytes(
-                    std::os::fd::AsFd::as_fd(&parent),
-                    &trees::c_string(name).context(what)?,
-                );
+                freed += trees::disk_bytes(parent.as_fd(), &trees::c_string(name).context(what)?);
                 trees::remove(path).context(what)?;
             }
             Ok(freed.to_string())
         })?;
         Ok(text.parse().unwrap_or(0))
     }
+}
+
+/// The text of a small file in layers, the topmost that has it first. A link
+/// that leads into another layer is not followed there, nor is it seen that a
+/// layer hides a whole directory of a lower one.
+pub(crate) fn text_in(layers: &[PathBuf], path: &str) -> Option<String> {
+    // Not blocked by a pipe of that name.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let opened = layers.iter().rev().find_map(|layer| {
+        let root = trees::open_dir(layer).ok()?;
+        match trees::open_in_root(root.as_fd(), path, flags) {
+            Err(Errno::NOENT | Errno::NOTDIR) => None,
+            // What cannot be opened hides the lower ones too: a whiteout is a
+            // device that nothing drives.
+            result => Some(result.ok()),
+        }
+    });
+    let file = File::from(opened.flatten()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(MAX_TEXT).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn remove_file(path: &Path) -> Result<()> {
@@ -333,6 +360,33 @@ pub(crate) fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_topmost_layer_that_has_a_file_tells_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = |name: &str, files: &[(&str, &str)]| {
+            let layer = dir.path().join(name);
+            fs::create_dir_all(layer.join("etc")).unwrap();
+            files.iter().for_each(|(file, text)| fs::write(layer.join(file), text).unwrap());
+            layer
+        };
+        let layers = [
+            layer("low", &[("etc/a", "low"), ("etc/b", "low")]),
+            layer("high", &[("etc/a", "high"), ("x", "")]),
+        ];
+        std::os::unix::fs::symlink("/etc/b", layers[0].join("etc/link")).unwrap();
+        std::os::unix::fs::symlink("/", layers[1].join("etc/dir")).unwrap();
+        for (path, text) in [
+            ("/etc/a", Some("high")),
+            ("/etc/b", Some("low")),
+            ("/etc/link", Some("low")),
+            ("/etc/dir", None),
+            ("/etc/c", None),
+            ("/x/y", None),
+        ] {
+            assert_eq!(text_in(&layers, path).as_deref(), text, "{path}");
+        }
+    }
 
     #[test]
     fn names_survive_as_files() {

@@ -1,0 +1,106 @@
+//! One name, twice; one template, fifty times.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use run_docker_testkit::{Flavor, docker, image, run_ok};
+
+use crate::world::{Said, world};
+
+#[test]
+fn a_name_that_runs_is_an_error_naming_its_holder() {
+    let world = world!();
+    let name = world.unique("twice");
+    let id = world.inside(&["--name", &name, "-d"], &["sleep", "600"]).ok().to_owned();
+    assert_eq!(id.len(), 64, "{id}");
+    world.inside(&["--name", &name], &["true"]).fails(
+        125,
+        &[
+            &format!("error: the name {name} is taken\n"),
+            "because: ann has a container of that name (running)",
+            &format!("run-docker exec {name}, or remove it with run-docker rm -f {name}"),
+        ],
+    );
+    // Through the client too.
+    world
+        .inside(&["--name", &name, "--docker-args", "--cpu-shares 512"], &["true"])
+        .fails(125, &[&format!("error: the name {name} is taken\n")]);
+    world.run(&["rm", "-f", &name]).ok();
+}
+
+#[test]
+fn a_leftover_that_does_not_run_holds_its_name_too() {
+    let world = world!();
+    let name = world.unique("leftover");
+    run_ok(docker().args(["create", "--name", &name, &image(Flavor::Debian), "true"]));
+    let said = world.inside(&["--name", &name], &["true"]);
+    run_ok(docker().args(["rm", &name]));
+    said.fails(125, &["is taken", "because: somebody has a container of that name (created)"]);
+}
+
+#[test]
+fn a_wrong_name_shows_the_nearest_right_one() {
+    let world = world!();
+    world
+        .run(&["--name", "my run", "", "", "true"])
+        .fails(64, &["\"my run\" is no container name", "for example --name my-run"]);
+    world
+        .run(&["--name", "{usr}_x", "", "", "true"])
+        .fails(64, &["{usr} is unknown", "the placeholders are {user} {args.gpu}"]);
+}
+
+#[test]
+fn fifty_runs_of_one_template_at_once_all_start() {
+    let world = world!();
+    let template = format!("{{user}}_{}", world.unique("many"));
+    let children: Vec<_> = (0..50)
+        .map(|_| {
+            let mut command = world.launcher();
+            command.args([
+                "--image",
+                &image(Flavor::Busybox),
+                "--network",
+                "none",
+                "-d",
+                "--name",
+                &template,
+            ]);
+            command.args(["", "", "true"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let said: Vec<Said> =
+        children.into_iter().map(|child| Said::from(child.wait_with_output().unwrap())).collect();
+    let ids: BTreeSet<&str> = said.iter().map(Said::ok).collect();
+    assert_eq!(ids.len(), 50);
+    let names = world.containers();
+    let first = template.replace("{user}", "ann");
+    let expected: BTreeSet<String> =
+        [first.clone()].into_iter().chain((2..=50).map(|n| format!("{first}_{n}"))).collect();
+    let mut all = vec!["rm", "-f"];
+    all.extend(ids.iter().copied());
+    run_ok(docker().args(all));
+    assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn a_series_stops_at_its_first_failure() {
+    let world = world!();
+    let script = "echo run >>count; test $(wc -l <count) -lt 2 || exit 7";
+    let said = world.inside(&["--num-iters", "5"], &[script]);
+    assert_eq!(said.code, 7, "{}", said.err);
+    said.says(&["run 1 of 5", "run 2 of 5"]);
+    assert!(!said.err.contains("run 3 of 5"));
+    let count = std::fs::read_to_string(world.sandbox.project().join("count")).unwrap();
+    assert_eq!(count, "run\nrun\n");
+}
+
+#[test]
+fn a_series_cannot_be_detached() {
+    let world = world!();
+    world
+        .run(&["--num-iters", "2", "-d", "", "", "true"])
+        .fails(64, &["num_iters runs one after the other", "hint: leave out one of the two"]);
+    world
+        .run(&["--num-iters", "0", "", "", "true"])
+        .fails(64, &["--num-iters", "\"0\" is no number of runs"]);
+}

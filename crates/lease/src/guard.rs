@@ -1,0 +1,160 @@
+//! A lease that is held: touched by a thread, given back at the end.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::Timing;
+use crate::file::{self, Identity};
+use crate::place::Place;
+
+/// The lease, until dropped.
+#[derive(Debug)]
+pub struct Guard {
+    releaser: Releaser,
+    prefix: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Gives a lease back from any thread, a signal's for example.
+#[derive(Clone, Debug)]
+pub struct Releaser(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    lease: PathBuf,
+    identity: Identity,
+    /// Another process' lease that is ours too.
+    inherited: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    released: bool,
+    lost: bool,
+}
+
+impl Guard {
+    pub(crate) fn held(place: &Place, identity: Identity, timing: Timing) -> Self {
+        let mut guard = Self::new(place, identity, false);
+        let shared = Arc::clone(&guard.releaser.0);
+        let beat = move || shared.keep(timing.beat);
+        // Without a thread it is a lease all the same, for Timing::stale.
+        guard.thread = std::thread::Builder::new().name("lease".to_owned()).spawn(beat).ok();
+        guard
+    }
+
+    pub(crate) fn inherited(place: &Place, identity: Identity) -> Self {
+        Self::new(place, identity, true)
+    }
+
+    fn new(place: &Place, identity: Identity, inherited: bool) -> Self {
+        let shared = Shared {
+            lease: place.lease(),
+            identity,
+            inherited,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Self { releaser: Releaser(Arc::new(shared)), prefix: place.prefix.clone(), thread: None }
+    }
+
+    /// The environment that is guarded.
+    pub fn prefix(&self) -> &std::path::Path {
+        &self.prefix
+    }
+
+    /// True when another took the lease over, because this process did not run
+    /// for a long time. What it was about to do must not be done.
+    pub fn is_lost(&self) -> bool {
+        self.releaser.0.state().lost
+    }
+
+    /// True when the lease turns out to be another's in this moment; a look at
+    /// the disk, for the step that cannot be undone.
+    pub fn check_lost(&self) -> bool {
+        self.releaser.0.check()
+    }
+
+    /// For the environment of programs started under the lease
+    /// ([`INHERIT_VARIABLE`](crate::INHERIT_VARIABLE)).
+    pub fn inheritance(&self) -> Option<&str> {
+        self.releaser.0.identity.token()
+    }
+
+    /// Something that can give it back from elsewhere.
+    pub fn releaser(&self) -> Releaser {
+        self.releaser.clone()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.releaser.release();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Releaser {
+    /// Gives the lease back; a second time does nothing.
+    pub fn release(&self) {
+        let shared = &self.0;
+        let mut state = shared.state();
+        if std::mem::replace(&mut state.released, true) {
+            return;
+        }
+        shared.changed.notify_all();
+        // Not another's that came after us.
+        if !shared.inherited && shared.is_still_ours() {
+            let _ = rustix::fs::unlink(&shared.lease);
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Touches it until it is given back or lost.
+    fn keep(&self, beat: Duration) {
+        loop {
+            let state = self.state();
+            let waited = self.changed.wait_timeout_while(state, beat, |state| !state.released);
+            let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.released {
+                return;
+            }
+            drop(state);
+            if self.check() {
+                return;
+            }
+            // Whatever this says (no space, a server that is away), the next
+            // beat tries again; it is others who judge.
+            let _ = file::touch(&self.lease);
+        }
+    }
+
+    /// Notes when it is another's.
+    fn check(&self) -> bool {
+        let mut state = self.state();
+        if !state.lost && !state.released && !self.is_still_ours() {
+            state.lost = true;
+        }
+        state.lost
+    }
+
+    /// What cannot be seen now counts as ours: the server may be away.
+    fn is_still_ours(&self) -> bool {
+        match file::look(&self.lease) {
+            Ok(Some(seen)) => seen.identity == self.identity,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+}
