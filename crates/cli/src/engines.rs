@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use run_docker_core::{Engine, EngineFacts, EngineKind, Error, Result};
-use run_docker_engine::{Docker, InitBinary, detect_endpoint};
+use run_docker_engine::{DEFAULT_ORIGIN, Docker, InitBinary, detect_endpoint};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
 use run_docker_native::{Native, NativeOptions, default_store};
@@ -34,10 +34,16 @@ pub(crate) fn connect(
         None => match docker_of(context) {
             Ok(docker) => Ok(Box::new(docker)),
             // Somebody who names a daemon wants that one.
-            Err(error) if context.env.contains_key("DOCKER_HOST") => Err(error),
+            Err(error) if names_a_daemon(context) => Err(error),
             Err(error) => Ok(Box::new(native_for(who.clone(), Some(error.to_string()), context)?)),
         },
     }
+}
+
+/// By a variable or a context of the client, were it one that does not exist.
+fn names_a_daemon(context: &Context) -> bool {
+    let endpoint = detect_endpoint(&context.env, &context.home().unwrap_or_default());
+    endpoint.map_or(true, |endpoint| endpoint.origin != DEFAULT_ORIGIN)
 }
 
 /// What an engine says about itself. Docker takes as long about it as everything

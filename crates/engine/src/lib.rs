@@ -2,4 +2,4 @@
 
 mod docker;
 
-pub use docker::{Docker, Endpoint, InitBinary, detect_endpoint};
+pub use docker::{DEFAULT_ORIGIN, Docker, Endpoint, InitBinary, detect_endpoint};

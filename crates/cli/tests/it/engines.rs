@@ -58,12 +58,21 @@ fn a_socket_that_is_not_permitted_says_who_can_open_it() {
     let mut person = Person::new(1001, "ann");
     person.groups.clear();
     let world = world!(person);
-    world.run(&["", "", "true"]).fails(
+    world.run(&["--engine", "docker", "", "", "true"]).fails(
         125,
         &[
             "error: you may not speak to the Docker Engine at /var/run/docker.sock\n",
             "because: Permission denied",
             "hint: an administrator can let you: sudo usermod -aG docker $USER, then log in again",
+        ],
+    );
+    // Nobody asked for Docker: the engine built in is taken, which lacks the image.
+    world.run(&["", "", "true"]).fails(
+        125,
+        &[
+            "in the native engine's store\n",
+            "hint: Docker would have been taken first: \
+             you may not speak to the Docker Engine at /var/run/docker.sock\n",
         ],
     );
 }

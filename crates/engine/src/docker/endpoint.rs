@@ -12,9 +12,12 @@ use serde_json::Value;
 pub struct Endpoint {
     /// The socket.
     pub socket: PathBuf,
-    /// `DOCKER_HOST`, `context NAME` or `default`.
+    /// `DOCKER_HOST`, `context NAME` or [`DEFAULT_ORIGIN`].
     pub origin: String,
 }
+
+/// Origin of an endpoint that nobody named.
+pub const DEFAULT_ORIGIN: &str = "default";
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -31,7 +34,7 @@ pub fn detect_endpoint(env: &BTreeMap<String, String>, home: &Path) -> Result<En
     let context = set("DOCKER_CONTEXT").cloned().or_else(|| current_context(&config));
     match context.as_deref() {
         None | Some("default") => {
-            Ok(Endpoint { socket: DEFAULT_SOCKET.into(), origin: "default".to_owned() })
+            Ok(Endpoint { socket: DEFAULT_SOCKET.into(), origin: DEFAULT_ORIGIN.to_owned() })
         }
         Some(name) => parse_host(&context_host(&config, name)?, &format!("context {name}")),
     }

@@ -29,7 +29,7 @@ use run_docker_core::{
     ExitStatus, ImageFacts, LogsRequest, Progress, Result, RunPlan,
 };
 
-pub use endpoint::{Endpoint, detect_endpoint};
+pub use endpoint::{DEFAULT_ORIGIN, Endpoint, detect_endpoint};
 use errors::explain;
 
 /// The oldest API that does all we need (mounts with options, wait conditions).
