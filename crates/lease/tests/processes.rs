@@ -125,9 +125,13 @@ fn signal(name: &str, pid: u32) {
     assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
+/// Kills it. Its input stays open until it is gone (waiting would close it), or
+/// it might end in good order first.
 fn end(mut child: Child) {
+    let input = child.stdin.take();
     let _ = child.kill();
     child.wait().unwrap();
+    drop(input);
 }
 
 fn place() -> (TempDir, PathBuf) {
