@@ -21,6 +21,9 @@ use super::terminal::{RawMode, window_size};
 /// engine 20.10 takes the usual keys for an error, and Ctrl-P is the shell's.
 const NO_DETACH_KEYS: &str = "ctrl-@,ctrl-@,ctrl-^,ctrl-^,ctrl-@,ctrl-^";
 
+/// Between two changes of a terminal's size, for what is inside to see both.
+const REDRAW: Duration = Duration::from_millis(100);
+
 impl Docker {
     pub(super) async fn exec_command(&self, request: &ExecRequest) -> Result<ExitStatus> {
         let (_, name, user) = self.running_with_tty(&request.container).await?;
@@ -156,6 +159,8 @@ impl Docker {
         if tty {
             // Two changes of size: what is inside draws its screen anew.
             self.resize_by(container, 1).await;
+            // Two signals at once are one, and one of no change at all.
+            tokio::time::sleep(REDRAW).await;
             self.resize(container).await;
         }
         let streams = streams::connect(stream, stdin, tty)?;
