@@ -102,7 +102,14 @@ fn start(launcher: &[&str], task: &str, prefix: &Path) -> Child {
 }
 
 /// A pid namespace of its own, /proc too; killed with its launcher.
-const NAMESPACE: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const NAMESPACE: &[&str] = &["--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// Namespaces, which a plain user has in a user namespace of their own.
+fn unshare<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let root = rustix::process::geteuid().is_root();
+    let own: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
+    [&["unshare"], own, flags].concat()
+}
 
 /// The worker's next word.
 fn hear(out: &mut BufReader<ChildStdout>) -> String {
@@ -198,7 +205,7 @@ fn twenty_processes_and_random_kills() {
 
 #[test]
 fn twenty_processes_in_namespaces_of_their_own_and_random_kills() {
-    count_with_kills(NAMESPACE, 4);
+    count_with_kills(&unshare(NAMESPACE), 4);
 }
 
 #[test]
@@ -215,7 +222,7 @@ fn the_killed_ones_lease_is_free_at_once_where_the_kernel_knows() {
 #[test]
 fn the_killed_ones_lease_is_free_in_time_where_it_does_not() {
     let (dir, prefix) = place();
-    let (child, _out) = holder(NAMESPACE, &prefix);
+    let (child, _out) = holder(&unshare(NAMESPACE), &prefix);
     end(child);
     assert!(matches!(take(&prefix, 1.0), Err(Error::Timeout { .. })));
     drop(take(&prefix, 30.0).unwrap());
@@ -228,7 +235,7 @@ fn a_stopped_one_keeps_its_lease_here_and_loses_it_elsewhere() {
     let (mut child, mut out) = holder(&[], &prefix);
     signal("-STOP", child.id());
     assert!(matches!(take(&prefix, 6.0), Err(Error::Timeout { .. })));
-    let (other, _other_out) = holder(NAMESPACE, &prefix);
+    let (other, _other_out) = holder(&unshare(NAMESPACE), &prefix);
     signal("-CONT", child.id());
     child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     assert_eq!(hear(&mut out), "lost");
@@ -242,7 +249,7 @@ fn a_stopped_one_keeps_its_lease_here_and_loses_it_elsewhere() {
 fn clocks_that_jump_neither_free_a_lease_nor_keep_it() {
     let (_dir, prefix) = place();
     let lease = prefix.with_file_name(".env.lease");
-    let (child, _out) = holder(NAMESPACE, &prefix);
+    let (child, _out) = holder(&unshare(NAMESPACE), &prefix);
     let set = |seconds: &str| {
         let date = format!("{seconds} seconds");
         assert!(Command::new("touch").args(["-d", &date]).arg(&lease).status().unwrap().success());
@@ -303,7 +310,7 @@ fn a_waiting_one_is_told_who_has_it() {
 /// Runs a worker in a mount namespace after a script.
 fn mounted(script: &str, dir: &Path) -> String {
     let script = format!("set -e; cd {}; {script}; exec \"$@\"", dir.display());
-    let launcher = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    let launcher = unshare(&["--mount", "sh", "-c", &script, "sh"]);
     let mut child = start(&launcher, "try", &dir.join("m/env"));
     let said = hear(&mut BufReader::new(child.stdout.take().unwrap()));
     child.wait().unwrap();
@@ -341,7 +348,8 @@ fn a_lease_without_words_excludes_too() {
         worker.display()
     );
     let output = Command::new("timeout")
-        .args(["-k", "1", "60", "unshare", "--mount", "sh", "-c", &script])
+        .args(["-k", "1", "60"])
+        .args(unshare(&["--mount", "sh", "-c", &script]))
         .current_dir(dir.path())
         .env("LEASE_PREFIX", dir.path().join("m/env"))
         .output()
