@@ -84,7 +84,9 @@ fn suspend_pipe(screen: &Screen) -> Result<(), String> {
 
 fn end_of_input(screen: &Screen) -> Result<(), String> {
     screen.enter()?;
-    screen.line("cat; echo cat is done$((1 + 1))")?;
+    screen.line("echo ready$((1 + 1)); cat; echo cat is done$((1 + 1))")?;
+    // Until then the terminal is the shell's, which takes Enter otherwise.
+    screen.see("ready2")?;
     screen.line("a line")?;
     screen.wait_for("cat's answer", |text| text.matches("a line").count() == 2)?;
     screen.keys(&["C-d"])?;

@@ -24,10 +24,12 @@ pub(crate) fn run(program: &Path, quick: bool, only: Option<&str>) -> bool {
     let sittings = [programs::ROWS, keys::ROWS, jobs::ROWS].concat();
     let mut rows: Vec<Row<'_>> = sittings
         .into_iter()
-        .map(|(name, sitting)| Row::new(name, move || sane(program, sitting)))
+        .map(|(name, sitting)| Row::new(name, move || again(name, || sane(program, sitting))))
         .collect();
     let closed = jobs::CLOSED.iter();
-    rows.extend(closed.map(|(name, sitting)| Row::new(*name, move || sitting(&Screen::open(program)?))));
+    rows.extend(closed.map(|(name, sitting)| {
+        Row::new(*name, move || again(name, || sitting(&Screen::open(program)?)))
+    }));
     rows.extend(pipe::rows(program));
     run_all(rows, only, &mut verdict);
     if !quick {
@@ -35,6 +37,15 @@ pub(crate) fn run(program: &Path, quick: bool, only: Option<&str>) -> bool {
         run_all(pipe::gigabytes(program), only, &mut verdict);
     }
     verdict.end("tty")
+}
+
+/// On a busy machine a person may type on too early: a first failure is told
+/// and tried once more, a second one is the row's.
+fn again(name: &str, sitting: impl Fn() -> Result<(), String>) -> Result<(), String> {
+    sitting().or_else(|why| {
+        println!("again {name}: {}", why.lines().next().unwrap_or(""));
+        sitting()
+    })
 }
 
 /// A sitting, after which the terminal must be as it was.
