@@ -304,7 +304,7 @@ fn what_a_later_command_could_meet_is_waited_for() {
     for plain in ["", "--network host", "--network none", "-v /data:/data", "-e A=1"] {
         assert!(forgettable(Key::DockerArgs, plain), "{plain}");
     }
-    for held in ["--name held", "-p 80:80", "--network mine", "-v cache:/c", "--rm=false", "-d", "--restart no"] {
+    for held in ["--name x", "-p 80:80", "--network mine", "-v cache:/c", "--rm=false", "-d", "--restart no"] {
         assert!(!forgettable(Key::DockerArgs, held), "{held}");
     }
     assert!(!forgettable(Key::ContainerName, "mine"));
