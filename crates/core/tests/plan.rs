@@ -294,19 +294,3 @@ fn a_read_only_root_gets_a_home() {
     assert_eq!(plan.tmpfs[0].target, "/home/ann");
     assert_eq!(plan.tmpfs[0].options, "uid=1001,gid=1001,mode=0750,exec");
 }
-
-#[test]
-fn what_a_later_command_could_meet_is_waited_for() {
-    let forgettable = |key, value| {
-        let case = Case { options: vec![(key, value)], ..Case::default() };
-        case.plan("", "", &["id"]).unwrap().is_forgettable()
-    };
-    for plain in ["", "--network host", "--network none", "-v /data:/data", "-e A=1"] {
-        assert!(forgettable(Key::DockerArgs, plain), "{plain}");
-    }
-    for held in ["--name x", "-p 80:80", "--network mine", "-v cache:/c", "--rm=false", "-d", "--restart no"] {
-        assert!(!forgettable(Key::DockerArgs, held), "{held}");
-    }
-    assert!(!forgettable(Key::ContainerName, "mine"));
-    assert!(forgettable(Key::ContainerName, "mine_{date}"));
-}

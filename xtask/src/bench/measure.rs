@@ -7,9 +7,8 @@
 
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use run_docker_testkit::{docker, output};
 use serde::{Deserialize, Serialize};
 
 /// Resampled pairs of medians; the 95th percentile of so many is steady.
@@ -168,24 +167,11 @@ pub(crate) fn time(mut command: Command) -> f64 {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    settle();
     taken
 }
 
-/// Waits until the engine has cleared away what has ended: whoever comes next
-/// is not to pay for it.
-fn settle() {
-    let mut list = docker();
-    list.args(["ps", "-aq", "--filter", "label=run-docker.version"]);
-    list.args(["exited", "removing", "dead"].map(|state| format!("--filter=status={state}")));
-    let limit = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < limit && !output(&mut list).stdout.is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A duration as a number.
-pub(crate) fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 

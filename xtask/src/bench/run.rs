@@ -22,11 +22,6 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
         "`docker run, same flags`: every flag that `run-docker --dry-run` prints (mounts, labels, name, limits) \
          but the init, so it ends as root and not as the user.",
     );
-    findings.note(
-        "`run-docker` is back when the command has ended, while the engine clears away a container that can be in \
-         nobody's way; `run-docker --name`, as `docker run --rm`, when the container is gone. Between two samples the \
-         engine is left to finish.",
-    );
     findings.note("`docker run, the same init`: the line that `--dry-run` prints, word for word.");
     findings
 }
@@ -38,13 +33,6 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
         let mut command = sandbox.command(&setup.program);
         command.args(dry.then_some("--dry-run"));
         command.args(["--quiet", "--no-stdin", "--image", &image, "--network", network, "", "", "true"]);
-        command
-    };
-    // A literal name is waited for until another container can have it.
-    let named = || {
-        let mut command = sandbox.command(&setup.program);
-        command.args(["--quiet", "--no-stdin", "--name", "run-docker-bench", "--image", &image, "--network", network]);
-        command.args(["", "", "true"]);
         command
     };
     let line = run_ok(&mut ours(true));
@@ -62,7 +50,6 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
     let series = interleave(
         vec![
             Arm::new(name("run-docker"), || time(ours(false))),
-            Arm::new(name("run-docker --name, to the removal"), || time(named())),
             Arm::new(name("docker run, same flags"), || docker(&plain)),
             Arm::new(name("docker run, same flags, again"), || docker(&plain)),
             Arm::new(name("docker run, the same init"), || docker(&words)),
@@ -71,11 +58,11 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
         setup.rounds(24),
     );
     let what = format!("run-docker / docker run, {network}");
-    let check = Check::ratio(what, ratio(&series[0], &series[2]), BAR, spread(&series[2], &series[3]));
+    let check = Check::ratio(what, ratio(&series[0], &series[1]), BAR, spread(&series[1], &series[2]));
     findings.note(&format!(
         "With {network} the engine's own part is {:.3} of what `docker run` takes: a client that took no time at all \
          would have that ratio.",
-        ratio(&series[5], &series[2])
+        ratio(&series[4], &series[1])
     ));
     findings.add(series, [check]);
 }

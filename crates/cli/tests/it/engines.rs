@@ -171,7 +171,7 @@ fn a_daemon_killed_under_a_command_is_a_clear_error() {
     let mut command = with_host(&world, &engine.socket());
     command.args(["--image", &busybox, "--network", "none", "", "", "true"]);
     Said::of(&mut command).ok();
-    wait_until("the end of the container", || run_ok(engine.docker().args(["ps", "-aq"])).is_empty());
+    assert_eq!(run_ok(engine.docker().args(["ps", "-aq"])), "");
     let volumes = run_ok(engine.docker().args(["volume", "ls", "-q"]));
     assert_eq!(volumes.lines().count(), 1, "{volumes}");
     assert!(volumes.starts_with("run-docker-init-"), "{volumes}");

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use run_docker_testkit::{Flavor, Person, Sandbox, docker, image, output, require_docker};
 
@@ -130,13 +129,7 @@ impl World {
 impl Drop for World {
     /// No container and no temporary file is left; what is, goes with a failure.
     fn drop(&mut self) {
-        // The engine may still be clearing away what has ended.
-        let limit = Instant::now() + Duration::from_secs(10);
-        let mut left = self.containers();
-        while !left.is_empty() && Instant::now() < limit {
-            std::thread::sleep(Duration::from_millis(100));
-            left = self.containers();
-        }
+        let left = self.containers();
         for name in &left {
             output(docker().args(["rm", "-f", "-v", name]));
         }

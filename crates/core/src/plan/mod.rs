@@ -22,7 +22,7 @@ pub use identity::IMAGE_LABEL;
 pub use storage::{ENVS_TARGET, PROJECT_TARGET};
 
 use crate::types::{
-    ContainerName, CpuList, GpuDevice, ImageReference, MemorySize, Mount, MountSource, PortMapping, Tmpfs, Ulimit,
+    ContainerName, CpuList, GpuDevice, ImageReference, MemorySize, Mount, PortMapping, Tmpfs, Ulimit,
 };
 
 /// Directory inside the container where the init lies, in every engine.
@@ -158,20 +158,6 @@ impl RunPlan {
     /// The name of the volume that holds the init on engines with volumes.
     pub fn init_volume(&self) -> String {
         format!("run-docker-init-{}", &self.init_digest[..self.init_digest.len().min(16)])
-    }
-
-    /// Once the command has ended, nothing of the container can be in the way of
-    /// a later command: no literal name, port, volume or network of the user's.
-    /// The engine may clear it away while the prompt is back already, which
-    /// takes it a third of a short run's time.
-    pub fn is_forgettable(&self) -> bool {
-        let network = self.network.as_deref().unwrap_or("bridge");
-        self.remove
-            && self.on_collision == OnCollision::Suffix
-            && self.ports.is_empty()
-            && self.client_flags.is_empty()
-            && matches!(network, "bridge" | "host" | "none")
-            && self.mounts.iter().all(|mount| matches!(mount.source, MountSource::Bind(_)))
     }
 
     /// The whole environment: the user's and the init's.

@@ -181,7 +181,7 @@ impl Docker {
         let path = format!("{prefix}/containers/{id}/attach?stream=1&stdin={stdin}&stdout=1&stderr=1");
         let stream = hijack::post(socket, &path, "", true, "connecting to the container")?;
         // In place before the start, or a quick command is gone unseen.
-        let condition = if plan.remove && !plan.is_forgettable() { "removed" } else { "next-exit" };
+        let condition = if plan.remove { "removed" } else { "next-exit" };
         let wait = hijack::wait(socket, &prefix, id, condition)?;
         if !right()? {
             return Ok(Tried::Wrong);
