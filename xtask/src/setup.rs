@@ -85,7 +85,8 @@ fn has_library(name: &str) -> bool {
 }
 
 fn python_makes_environments() -> bool {
-    let words = ["-c", "import ensurepip, venv, sysconfig, os; os.stat(sysconfig.get_path('include') + '/Python.h')"];
+    let words =
+        ["-c", "import ensurepip, venv, sysconfig, os; os.stat(sysconfig.get_path('include') + '/Python.h')"];
     let status = Command::new("/usr/bin/python3").args(words).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -82,7 +82,14 @@ pub(crate) struct SettingArgs {
     #[arg(long, alias = "conda_envs", value_name = "DIR")]
     pub(crate) conda_envs: Option<String>,
     /// Run the command in this conda environment
-    #[arg(short = 'n', long, alias = "env_name", alias = "conda-env", alias = "conda_env", value_name = "NAME")]
+    #[arg(
+        short = 'n',
+        long,
+        alias = "env_name",
+        alias = "conda-env",
+        alias = "conda_env",
+        value_name = "NAME"
+    )]
     pub(crate) env_name: Option<String>,
     /// Flags of docker run, as one word (repeatable)
     #[arg(long, alias = "docker_args", value_name = "ARGS", allow_hyphen_values = true)]
@@ -424,7 +431,11 @@ impl SettingArgs {
             one(Key::ContainerName, "--name", &self.name),
             one(Key::Project, "--project", &self.project),
             one(Key::CondaEnvs, "--conda-envs", &self.conda_envs),
-            self.docker_args.iter().filter(|v| !v.is_empty()).map(|v| set(Key::DockerArgs, "--docker-args", v)).collect(),
+            self.docker_args
+                .iter()
+                .filter(|v| !v.is_empty())
+                .map(|v| set(Key::DockerArgs, "--docker-args", v))
+                .collect(),
             one(Key::CondaEnv, "--env-name", &self.env_name),
             one(Key::Home, "--home", &self.home),
             one(Key::MemoryLimit, "--memory-limit", &self.memory_limit),

@@ -137,3 +137,16 @@ fn native_for(identity: Identity, instead_of: Option<String>, context: &Context)
         docker_socket: detect_endpoint(&context.env, &home).ok().map(|endpoint| endpoint.socket),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::INIT;
+
+    /// It is sent to an engine once, and in every container's page cache.
+    #[test]
+    fn the_init_is_small_and_needs_no_loader() {
+        assert!(INIT.len() <= 1_500_000, "{} bytes", INIT.len());
+        // The loader's path would stand in a segment of its own (PT_INTERP).
+        assert!(INIT.starts_with(b"\x7fELF") && !INIT.windows(8).any(|w| w == b"/ld-linu"));
+    }
+}

@@ -38,8 +38,7 @@ pub(crate) fn load(options: &SettingArgs, config: &ConfigArgs, context: &Context
         notices.extend(parsed.warnings);
         assignments.extend(parsed.assignments);
     }
-    let before: Vec<Assignment> =
-        [assignments.clone(), variables.clone(), options.clone()].concat();
+    let before: Vec<Assignment> = [assignments.clone(), variables.clone(), options.clone()].concat();
     let project = project_directory(&Settings::merge(before), context)?;
 
     let mut project_file = None;

@@ -198,12 +198,7 @@ pub trait Engine {
     ///
     /// # Errors
     /// The registry does not answer within `connect_seconds`, or has no such image.
-    fn pull(
-        &self,
-        image: &ImageReference,
-        connect_seconds: u64,
-        progress: &mut dyn Progress,
-    ) -> Result<()>;
+    fn pull(&self, image: &ImageReference, connect_seconds: u64, progress: &mut dyn Progress) -> Result<()>;
 
     /// Makes an image of one root file system in a tar archive.
     ///

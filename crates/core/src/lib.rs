@@ -15,9 +15,7 @@ pub mod request;
 pub mod types;
 pub mod words;
 
-pub use engine::{
-    BuildRequest, ContainerSummary, Engine, ExecRequest, ExitStatus, LogsRequest, Progress,
-};
+pub use engine::{BuildRequest, ContainerSummary, Engine, ExecRequest, ExitStatus, LogsRequest, Progress};
 pub use error::{Error, ErrorKind, Result};
 pub use facts::{EngineFacts, EngineKind, EngineMode, Gpu, HostFacts, ImageFacts, Terminal};
 pub use plan::RunPlan;

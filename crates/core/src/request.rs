@@ -100,11 +100,7 @@ impl RunRequest {
     ///
     /// # Errors
     /// A value is not of its form; the message says where it stands.
-    pub fn resolve(
-        settings: &Settings,
-        words: &Words,
-        around: &Surroundings<'_>,
-    ) -> Result<Self, Error> {
+    pub fn resolve(settings: &Settings, words: &Words, around: &Surroundings<'_>) -> Result<Self, Error> {
         let host = around.host;
         let mut conflicts = Vec::new();
         let (docker_args, from_project) = docker_args(settings, around)?;
@@ -203,10 +199,7 @@ fn from_project(assignment: &Assignment) -> bool {
 }
 
 /// All docker_args, and those of the project's own file alone.
-fn docker_args(
-    settings: &Settings,
-    around: &Surroundings<'_>,
-) -> Result<(DockerArgs, DockerArgs), Error> {
+fn docker_args(settings: &Settings, around: &Surroundings<'_>) -> Result<(DockerArgs, DockerArgs), Error> {
     let expansion = Expansion { home: &around.host.home, env: &around.host.env };
     let (mut all, mut project) = (DockerArgs::default(), DockerArgs::default());
     for assignment in settings.all(Key::DockerArgs) {

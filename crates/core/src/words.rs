@@ -91,7 +91,8 @@ impl Splitter<'_> {
 
     fn tilde(&mut self, word: &mut String) {
         let after = self.rest.get(self.at + 1);
-        if self.peek() == Some('~') && after.is_none_or(|c| matches!(c, '/' | ':' | ',') || c.is_whitespace()) {
+        if self.peek() == Some('~') && after.is_none_or(|c| matches!(c, '/' | ':' | ',') || c.is_whitespace())
+        {
             self.at += 1;
             word.push_str(self.expansion.home);
         }
@@ -195,8 +196,7 @@ fn unclosed(what: char, place: &str) -> Error {
 }
 
 fn unset(name: &str) -> Error {
-    Error::usage(format!("${name} is not set"))
-        .with_hint(format!("set it, or write ${{{name}:-default}}"))
+    Error::usage(format!("${name} is not set")).with_hint(format!("set it, or write ${{{name}:-default}}"))
 }
 
 /// Quotes a word so that a POSIX shell reads it back unchanged.
@@ -238,7 +238,10 @@ mod tests {
             ("a''b \"\" ''", vec!["ab", "", ""]),
             ("-v ~/x:/x ~ ~bob a~", vec!["-v", "/home/ann/x:/x", "/home/ann", "~bob", "a~"]),
             ("--volume=~/x:/x", vec!["--volume=/home/ann/x:/x"]),
-            ("-v $DATA:/d \"${DATA}\" '$DATA' \\$DATA", vec!["-v", "/my data:/d", "/my data", "$DATA", "$DATA"]),
+            (
+                "-v $DATA:/d \"${DATA}\" '$DATA' \\$DATA",
+                vec!["-v", "/my data:/d", "/my data", "$DATA", "$DATA"],
+            ),
             ("${NONE:-x} ${EMPTY:-y} $ $1", vec!["x", "y", "$", "$1"]),
             ("\"a\\nb \\\" \\$\"", vec!["a\\nb \" $"]),
             ("a\\\nb", vec!["ab"]),

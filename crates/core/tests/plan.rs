@@ -42,7 +42,8 @@ fn host() -> HostFacts {
 }
 
 fn engine(mode: &str) -> EngineFacts {
-    serde_json::from_value(serde_json::json!({"kind": "docker", "mode": mode, "version": "20.10.24"})).unwrap()
+    serde_json::from_value(serde_json::json!({"kind": "docker", "mode": mode, "version": "20.10.24"}))
+        .unwrap()
 }
 
 struct Case {
@@ -183,20 +184,22 @@ fn the_users_flag_wins_and_that_is_said() {
 #[test]
 fn errors_point_at_the_place() {
     let wrong = |case: Case, gpus, cpus| format!("{:?}", case.plan(gpus, cpus, &[]).unwrap_err());
-    insta::assert_snapshot!([
-        wrong(Case::default(), "9", ""),
-        wrong(Case::default(), "x", ""),
-        wrong(Case::default(), "", "200-300"),
-        wrong(Case::default(), "", "auto:1000"),
-        wrong(Case { runconfigs: "\nnum_iters: 0", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "docker_args: -p 1:x", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "docker_args: -e 'x", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "engine: lxc", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "image_name: Foo", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "container_name: {usr}", ..Case::default() }, "", ""),
-        wrong(Case { runconfigs: "num_iters: 2\ndetach: yes", ..Case::default() }, "", ""),
-    ]
-    .join("\n---\n"));
+    insta::assert_snapshot!(
+        [
+            wrong(Case::default(), "9", ""),
+            wrong(Case::default(), "x", ""),
+            wrong(Case::default(), "", "200-300"),
+            wrong(Case::default(), "", "auto:1000"),
+            wrong(Case { runconfigs: "\nnum_iters: 0", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "docker_args: -p 1:x", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "docker_args: -e 'x", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "engine: lxc", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "image_name: Foo", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "container_name: {usr}", ..Case::default() }, "", ""),
+            wrong(Case { runconfigs: "num_iters: 2\ndetach: yes", ..Case::default() }, "", ""),
+        ]
+        .join("\n---\n")
+    );
 }
 
 #[test]

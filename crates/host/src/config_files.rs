@@ -64,9 +64,8 @@ pub fn load_config_layers(sources: &ConfigSources<'_>) -> Result<ConfigFiles> {
         }
     }
     if let Some(path) = sources.explicit {
-        let (text, _) = read(path)?.ok_or_else(|| {
-            Error::usage(format!("there is no file {} (--config)", path.display()))
-        })?;
+        let (text, _) = read(path)?
+            .ok_or_else(|| Error::usage(format!("there is no file {} (--config)", path.display())))?;
         found.files.push(ConfigFile { path: path.to_owned(), layer: Layer::Explicit, text });
     }
     Ok(found)
@@ -131,7 +130,9 @@ fn read(path: &Path) -> Result<Option<(String, Owner)>> {
     open.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let mut file = match open.open(path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
             return Ok(None);
         }
         Err(error) => {
@@ -159,12 +160,8 @@ fn read(path: &Path) -> Result<Option<(String, Owner)>> {
         Error::usage(format!("{}:{line}: this line is not UTF-8", path.display()))
             .with_hint("convert it: iconv -f latin1 -t utf-8")
     })?;
-    let owner = Owner {
-        path: path.to_owned(),
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mode: metadata.mode(),
-    };
+    let owner =
+        Owner { path: path.to_owned(), uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() };
     Ok(Some((text.trim_start_matches('\u{feff}').to_owned(), owner)))
 }
 

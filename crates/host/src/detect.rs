@@ -82,11 +82,11 @@ fn cpus(sys: &Path) -> Result<CpuList> {
 
 fn memory() -> Result<MemorySize> {
     let text = read(Path::new("/proc/meminfo"))?;
-    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| {
-        l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
-    });
-    kib.map(|kib| MemorySize(kib * 1024))
-        .ok_or_else(|| Error::failure("/proc/meminfo has no MemTotal line"))
+    let kib = text
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:"))
+        .and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map(|kib| MemorySize(kib * 1024)).ok_or_else(|| Error::failure("/proc/meminfo has no MemTotal line"))
 }
 
 fn terminal() -> Terminal {

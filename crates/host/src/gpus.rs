@@ -91,7 +91,8 @@ mod tests {
         for (address, uuid) in [("0000:c1:00.0", "GPU-bb"), ("0000:01:00.0", "GPU-aa")] {
             let gpu = dir.path().join("driver/nvidia/gpus").join(address);
             std::fs::create_dir_all(&gpu).unwrap();
-            let text = format!("Model: \t\t NVIDIA H200\nIRQ:   \t 1\nGPU UUID: \t {uuid}\nDevice Minor: \t 0\n");
+            let text =
+                format!("Model: \t\t NVIDIA H200\nIRQ:   \t 1\nGPU UUID: \t {uuid}\nDevice Minor: \t 0\n");
             std::fs::write(gpu.join("information"), text).unwrap();
         }
         let gpus = detect_gpus(dir.path(), &mut Vec::new());

@@ -16,8 +16,8 @@ mod trust;
 pub use config_files::{ConfigFile, ConfigFiles, ConfigSources, load_config_layers, load_project_config};
 pub use detect::{DetectOptions, Detected, detect_host, real_uid};
 pub use environments::{
-    Environment, Size, Sizes, User, list_environments, measure_environments, removable, remove_environment, users_of,
-    without_doubles,
+    Environment, Size, Sizes, User, list_environments, measure_environments, removable, remove_environment,
+    users_of, without_doubles,
 };
 pub use local_time::now;
 pub use places::{

@@ -69,7 +69,10 @@ pub(crate) fn detect_identity(
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         // $USER belongs to whoever set it; a root shell by su keeps another's.
-        env.get("USER").filter(sane).filter(|u| uid == 0 || *u != "root").cloned()
+        env.get("USER")
+            .filter(sane)
+            .filter(|u| uid == 0 || *u != "root")
+            .cloned()
             .unwrap_or_else(|| format!("uid{uid}"))
     };
     let identity = Identity {
@@ -165,7 +168,8 @@ fn fingerprint(env: &BTreeMap<String, String>, uid: u32) -> String {
 fn recall(file: &Path) -> Option<Names> {
     use std::io::Read;
     let mut open = std::fs::OpenOptions::new();
-    open.read(true).custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed());
+    open.read(true)
+        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed());
     let mut handle = open.open(file).ok()?;
     let metadata = handle.metadata().ok()?;
     if !metadata.is_file() || metadata.uid() != real_uid() || metadata.mode() & 0o022 != 0 {

@@ -25,7 +25,8 @@ pub fn working_directory(env: &BTreeMap<String, String>) -> Result<PathBuf> {
         return Ok(pwd);
     }
     std::env::current_dir().map_err(|error| {
-        Error::failure("the current directory cannot be found").with_source(error)
+        Error::failure("the current directory cannot be found")
+            .with_source(error)
             .with_hint("it was removed or renamed; cd to another one")
     })
 }
@@ -41,7 +42,9 @@ pub fn check_project(path: &Path) -> Result<PathBuf> {
             std::io::ErrorKind::NotFound => format!("make it: mkdir -p {}", quote(path)),
             _ => "give another one with --project".to_owned(),
         };
-        Error::usage(format!("the project directory {shown} cannot be used")).with_source(error).with_hint(hint)
+        Error::usage(format!("the project directory {shown} cannot be used"))
+            .with_source(error)
+            .with_hint(hint)
     })?;
     if !canonical.is_dir() {
         return Err(Error::usage(format!("the project {shown} is no directory")));
@@ -54,7 +57,8 @@ pub fn check_project(path: &Path) -> Result<PathBuf> {
         return Err(Error::usage(format!("the path of the project {text:?} has a line break in it")));
     }
     if let Err(error) = access(&canonical, Access::READ_OK | Access::EXEC_OK) {
-        return Err(Error::usage(format!("you cannot read the project directory {shown}")).with_source(error)
+        return Err(Error::usage(format!("you cannot read the project directory {shown}"))
+            .with_source(error)
             .with_hint(format!("see who can: ls -ld {}", quote(path))));
     }
     Ok(canonical)
@@ -82,8 +86,8 @@ pub struct EnvsCandidate {
 /// component (`AD\ann` is one, `../x` is not) has none on the shared storage.
 pub fn default_envs_candidates(user: &str, home: &Path, multiverse: bool) -> Vec<EnvsCandidate> {
     let component = !user.is_empty() && user != "." && user != ".." && !user.contains('/');
-    let shared = (multiverse && component)
-        .then(|| Path::new("/multiverse/storage").join(user).join("conda_envs"));
+    let shared =
+        (multiverse && component).then(|| Path::new("/multiverse/storage").join(user).join("conda_envs"));
     let at = |path| EnvsCandidate { path, asked_for: None };
     shared.into_iter().chain([home.join("conda_envs")]).map(at).collect()
 }
@@ -110,7 +114,8 @@ pub fn choose_conda_envs(candidates: &[EnvsCandidate]) -> Result<(PathBuf, Vec<S
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::failure("there is no place for conda environments"))
+    Err(last
+        .unwrap_or_else(|| Error::failure("there is no place for conda environments"))
         .with_hint("name one that you can write with --conda-envs DIR"))
 }
 
@@ -123,10 +128,9 @@ pub fn ensure_directory(path: &Path, what: &str) -> Result<PathBuf> {
     let shown = path.display();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o755);
-    builder
-        .create(path)
-        .context(|| format!("the directory {shown} for {what} cannot be made"))?;
-    let canonical = std::fs::canonicalize(path).context(|| format!("the directory {shown} for {what} cannot be used"))?;
+    builder.create(path).context(|| format!("the directory {shown} for {what} cannot be made"))?;
+    let canonical =
+        std::fs::canonicalize(path).context(|| format!("the directory {shown} for {what} cannot be used"))?;
     access(&canonical, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
         .context(|| format!("the directory {shown} for {what} cannot be written"))?;
     if canonical.to_str().is_none() {
@@ -158,7 +162,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let bad = |asked: Option<&str>| EnvsCandidate { path: file.join("x"), asked_for: asked.map(Into::into) };
+        let bad =
+            |asked: Option<&str>| EnvsCandidate { path: file.join("x"), asked_for: asked.map(Into::into) };
         let good = EnvsCandidate { path: dir.path().join("a/envs"), asked_for: None };
         let (path, notices) = choose_conda_envs(&[bad(None), good.clone()]).unwrap();
         assert!(path.ends_with("a/envs") && path.is_dir());

@@ -26,7 +26,8 @@ pub struct SimulatedFacts {
 pub fn load_facts(path: &Path) -> Result<SimulatedFacts> {
     let text = std::fs::read_to_string(path).context(|| format!("reading the facts {}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| {
-        Error::usage(format!("{} are no facts", path.display())).with_source(error)
+        Error::usage(format!("{} are no facts", path.display()))
+            .with_source(error)
             .with_hint("an object with host, engine and image; each may be left out")
     })
 }
@@ -44,14 +45,15 @@ impl SimulatedFacts {
         let mut merged = serde_json::to_value(real).context(what)?;
         if let Some(fields) = merged.as_object_mut() {
             for (name, value) in &self.host {
-                if fields.insert(name.clone(), value.clone()).is_none() && !["timezone"].contains(&name.as_str()) {
+                if fields.insert(name.clone(), value.clone()).is_none()
+                    && !["timezone"].contains(&name.as_str())
+                {
                     return Err(Error::usage(format!("host.{name}: there is no such fact")));
                 }
             }
         }
-        serde_json::from_value(merged).map_err(|error| {
-            Error::usage("the simulated facts of the host do not fit").with_source(error)
-        })
+        serde_json::from_value(merged)
+            .map_err(|error| Error::usage("the simulated facts of the host do not fit").with_source(error))
     }
 }
 

@@ -41,7 +41,9 @@ pub fn scan_symlinks(project: &Path, depth: u32) -> Result<SymlinkScan> {
             let entries = match std::fs::read_dir(dir) {
                 Ok(entries) => entries,
                 Err(_) if dir != project => continue,
-                Err(error) => return Err(error).context(|| format!("looking for links in {}", dir.display())),
+                Err(error) => {
+                    return Err(error).context(|| format!("looking for links in {}", dir.display()));
+                }
             };
             for entry in entries.flatten() {
                 seen += 1;

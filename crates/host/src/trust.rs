@@ -62,8 +62,10 @@ impl TrustStore {
         let shown = self.dir.display();
         let metadata = std::fs::metadata(&self.dir).context(|| format!("looking at {shown}"))?;
         if metadata.uid() != real_uid() || metadata.mode() & 0o022 != 0 {
-            return Err(Error::failure(format!("{shown} can be written by others: trust in it means nothing"))
-                .with_hint(format!("remove it: rm -r {}", run_docker_core::words::quote(&shown.to_string()))));
+            return Err(Error::failure(format!(
+                "{shown} can be written by others: trust in it means nothing"
+            ))
+            .with_hint(format!("remove it: rm -r {}", run_docker_core::words::quote(&shown.to_string()))));
         }
         Ok(())
     }

@@ -97,8 +97,7 @@ struct Versioned<'a> {
 impl InitSpec {
     /// The environment that carries this spec, as `(name, value)` pairs.
     pub fn to_env(&self) -> Vec<(String, String)> {
-        let json = serde_json::to_string(&Versioned { version: VERSION, spec: self })
-            .unwrap_or_default();
+        let json = serde_json::to_string(&Versioned { version: VERSION, spec: self }).unwrap_or_default();
         let mut parts = Vec::new();
         let mut rest = json.as_str();
         while !rest.is_empty() {
@@ -121,9 +120,7 @@ impl InitSpec {
     ///
     /// # Errors
     /// A part is missing, the JSON is damaged, or another version wrote it.
-    pub fn from_env(
-        mut lookup: impl FnMut(&str) -> Option<String>,
-    ) -> Result<Option<Self>, SpecError> {
+    pub fn from_env(mut lookup: impl FnMut(&str) -> Option<String>) -> Result<Option<Self>, SpecError> {
         let Some(count) = lookup(SPEC_VARIABLE) else { return Ok(None) };
         let count: usize =
             count.parse().map_err(|_| SpecError(format!("{SPEC_VARIABLE}={count:?} is no number")))?;
@@ -132,8 +129,7 @@ impl InitSpec {
             let name = format!("{SPEC_VARIABLE}_{i}");
             json.push_str(&lookup(&name).ok_or_else(|| SpecError(format!("{name} is missing")))?);
         }
-        let value: serde_json::Value =
-            serde_json::from_str(&json).map_err(|e| SpecError(e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_str(&json).map_err(|e| SpecError(e.to_string()))?;
         match value.get("version").and_then(serde_json::Value::as_u64) {
             Some(v) if v == u64::from(VERSION) => {}
             other => return Err(SpecError(format!("version {other:?} instead of {VERSION}"))),

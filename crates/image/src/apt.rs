@@ -45,9 +45,8 @@ fn is_package(word: &str) -> bool {
 
 /// The components that the distributions themselves publish. Sources of others
 /// that reuse a suite's name (`docker.list`: `bookworm stable`) have none.
-const COMPONENTS: &[&str] = &[
-    "main", "contrib", "non-free", "non-free-firmware", "universe", "restricted", "multiverse",
-];
+const COMPONENTS: &[&str] =
+    &["main", "contrib", "non-free", "non-free-firmware", "universe", "restricted", "multiverse"];
 
 /// One `deb` source, as its one-line form has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +64,14 @@ struct Source {
 /// Only what the distribution itself serves counts: sources of others have
 /// keys and packages that do not belong into a base.
 pub(crate) fn base_sources(files: &[(String, String)], of: &Distribution) -> Vec<String> {
-    let suites = [
-        of.suite.clone(),
-        format!("{}-updates", of.suite),
-        format!("{}-security", of.suite),
-    ];
+    let suites = [of.suite.clone(), format!("{}-updates", of.suite), format!("{}-security", of.suite)];
     let mut sources: Vec<Source> = files
         .iter()
-        .flat_map(|(name, text)| {
-            if name.ends_with(".sources") { parse_deb822(text) } else { parse_one_line(text) }
-        })
+        .flat_map(
+            |(name, text)| {
+                if name.ends_with(".sources") { parse_deb822(text) } else { parse_one_line(text) }
+            },
+        )
         .filter(|s| suites.contains(&s.suite) && is_the_distributions_own(s))
         .collect();
     for source in &mut sources {
@@ -110,10 +107,8 @@ fn parse_one_line(text: &str) -> Vec<Source> {
             Some((options, rest)) => (options, rest),
             None => ("", rest),
         };
-        let signed_by = options
-            .split_whitespace()
-            .find_map(|o| o.strip_prefix("signed-by="))
-            .map(str::to_owned);
+        let signed_by =
+            options.split_whitespace().find_map(|o| o.strip_prefix("signed-by=")).map(str::to_owned);
         let mut words = rest.split_whitespace().map(str::to_owned);
         let (Some(uri), Some(suite)) = (words.next(), words.next()) else { continue };
         sources.push(Source { uri, suite, components: words.collect(), signed_by });
@@ -123,15 +118,16 @@ fn parse_one_line(text: &str) -> Vec<Source> {
 
 fn parse_deb822(text: &str) -> Vec<Source> {
     // A comment inside a stanza does not end it.
-    let text: String = text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{}\n", l.trim_end())).collect();
+    let text: String =
+        text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{}\n", l.trim_end())).collect();
     text.split("\n\n").flat_map(parse_stanza).collect()
 }
 
 fn parse_stanza(stanza: &str) -> Vec<Source> {
     let field = |name: &str| -> String {
-        let mut lines = stanza.lines().skip_while(|line| {
-            !line.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name))
-        });
+        let mut lines = stanza
+            .lines()
+            .skip_while(|line| !line.split_once(':').is_some_and(|(n, _)| n.eq_ignore_ascii_case(name)));
         let first = lines.next().and_then(|l| l.split_once(':')).map_or("", |(_, v)| v);
         lines
             .take_while(|line| line.starts_with([' ', '\t']))
@@ -189,7 +185,10 @@ mod tests {
         let docker = "deb [arch=amd64 signed-by=/etc/apt/keyrings/docker.asc] https://download.docker.com/linux/debian bookworm stable\n";
         let vendor = "deb https://packages.example/debian/12/prod bookworm main\n";
         assert_eq!(
-            lines("bookworm", &[("debian.sources", debian), ("n.sources", node), ("d.list", docker), ("v.list", vendor)]),
+            lines(
+                "bookworm",
+                &[("debian.sources", debian), ("n.sources", node), ("d.list", docker), ("v.list", vendor)]
+            ),
             [
                 "deb http://deb.debian.org/debian bookworm main contrib",
                 "deb http://deb.debian.org/debian bookworm-updates main contrib",
@@ -217,6 +216,9 @@ mod tests {
         let mirror_file = "deb mirror+file:/etc/apt/mirrors/debian.list bookworm main\n";
         let only_security = "deb http://security.debian.org/debian-security bookworm-security main\n";
         let off = "Enabled: no\nTypes: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main\n";
-        assert!(lines("bookworm", &[("a.list", mirror_file), ("b.list", only_security), ("c.sources", off)]).is_empty());
+        assert!(
+            lines("bookworm", &[("a.list", mirror_file), ("b.list", only_security), ("c.sources", off)])
+                .is_empty()
+        );
     }
 }

@@ -65,8 +65,9 @@ pub(crate) fn bootstrap(
                 .arg("-")
                 .args(&sources);
             let file = File::create(&archive).context(|| format!("making {}", archive.display()))?;
-            run_streaming(command, "mmdebstrap", Some(file), &mut |line| say(line, progress))
-                .map_err(|e| e.with_hint("see whether this machine reaches its Debian mirror: apt-get update"))?;
+            run_streaming(command, "mmdebstrap", Some(file), &mut |line| say(line, progress)).map_err(
+                |e| e.with_hint("see whether this machine reaches its Debian mirror: apt-get update"),
+            )?;
             engine.import(&archive, tag, &labels, progress)
         }
         Way::Unpack => {
@@ -79,7 +80,8 @@ pub(crate) fn bootstrap(
                 .context(|| "moving the list of sources".to_owned())?;
             command.arg("-c").arg(UNPACK).arg("unpack").arg(&work).arg(&distribution.suite);
             run_streaming(command, "unpacking a base", None, &mut |line| say(line, progress))?;
-            let root = std::fs::read(work.join("root.tar")).context(|| "reading the unpacked base".to_owned())?;
+            let root =
+                std::fs::read(work.join("root.tar")).context(|| "reading the unpacked base".to_owned())?;
             progress.step("installing the base in a container");
             engine.build(
                 &BuildRequest {

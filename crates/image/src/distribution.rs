@@ -68,7 +68,11 @@ mod tests {
         for (text, id, suite) in [
             ("ID=debian\nVERSION_CODENAME=bookworm\n", "debian", "bookworm"),
             ("ID=ubuntu\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n", "ubuntu", "noble"),
-            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_CODENAME=wilma\nUBUNTU_CODENAME=noble\n", "ubuntu", "noble"),
+            (
+                "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_CODENAME=wilma\nUBUNTU_CODENAME=noble\n",
+                "ubuntu",
+                "noble",
+            ),
             ("ID=linuxmint\nVERSION_CODENAME=faye\nDEBIAN_CODENAME=bookworm\n", "debian", "bookworm"),
             ("ID=\"fedora\"\nVERSION_CODENAME=\"\"\n", "debian", "stable"),
             ("ID=debian\nVERSION_CODENAME=../x\n", "debian", "stable"),

@@ -147,9 +147,14 @@ mod tests {
     #[test]
     fn tells_lines_as_they_come() {
         let mut lines = Vec::new();
-        run_streaming(shell("echo a; echo b >&2; printf '1%%\\r2%%\\r\\n'; printf end"), "it", None, &mut |l| {
-            lines.push(l.to_owned());
-        })
+        run_streaming(
+            shell("echo a; echo b >&2; printf '1%%\\r2%%\\r\\n'; printf end"),
+            "it",
+            None,
+            &mut |l| {
+                lines.push(l.to_owned());
+            },
+        )
         .unwrap();
         assert_eq!(lines, ["a", "b", "1%", "2%", "end"]);
     }
@@ -159,8 +164,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let mut lines = Vec::new();
         let copy = file.try_clone().unwrap();
-        run_streaming(shell("echo data; echo words >&2"), "it", Some(copy), &mut |l| lines.push(l.to_owned()))
-            .unwrap();
+        run_streaming(shell("echo data; echo words >&2"), "it", Some(copy), &mut |l| {
+            lines.push(l.to_owned())
+        })
+        .unwrap();
         file.flush().unwrap();
         file.rewind().unwrap();
         assert_eq!(io::read_to_string(file).unwrap(), "data\n");
@@ -174,7 +181,8 @@ mod tests {
         assert_eq!(error.to_string(), "the thing failed (exit status: 3)");
         let causes = error.causes().join("");
         assert!(causes.starts_with("line 28\n") && causes.ends_with("line 39"), "{causes}");
-        let missing = run_streaming(Command::new("/nonexistent"), "the thing", None, &mut |_| ()).unwrap_err();
+        let missing =
+            run_streaming(Command::new("/nonexistent"), "the thing", None, &mut |_| ()).unwrap_err();
         assert_eq!(missing.to_string(), "starting the thing");
     }
 

@@ -166,7 +166,8 @@ impl Recipe {
         let steps = independent_steps(self.dockerfile()?);
         let runs = steps.lines().any(|line| line.starts_with("RUN "));
         let files = vec![("Dockerfile".to_owned(), steps.as_bytes().to_vec(), 0o644)];
-        let request = BuildRequest { files, tag: None, args, labels: Vec::new(), no_cache: false, network: None };
+        let request =
+            BuildRequest { files, tag: None, args, labels: Vec::new(), no_cache: false, network: None };
         Ok(runs.then_some(request))
     }
 
@@ -198,15 +199,16 @@ fn independent_steps(dockerfile: &str) -> &str {
 }
 
 fn read_text(path: &Path, what: &str) -> Result<String> {
-    fs::read_to_string(path).context(|| format!("reading {what} {}", path.display())).map_err(|e| {
-        e.with_kind(run_docker_core::ErrorKind::Usage)
-    })
+    fs::read_to_string(path)
+        .context(|| format!("reading {what} {}", path.display()))
+        .map_err(|e| e.with_kind(run_docker_core::ErrorKind::Usage))
 }
 
 /// The plain names in a `.dockerignore`: all that ours uses. Patterns are left
 /// out, which sends more than needed and never less.
 fn ignored_names(text: &str) -> Vec<String> {
-    let plain = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.contains(['*', '?', '!', '[']);
+    let plain =
+        |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.contains(['*', '?', '!', '[']);
     text.lines().map(str::trim).filter(plain).map(|l| l.trim_matches('/').to_owned()).collect()
 }
 

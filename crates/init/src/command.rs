@@ -29,9 +29,7 @@ impl Program {
         let shell = || if finds(env, "bash") { "bash" } else { "sh" };
         let words = match form {
             CommandForm::Shell => vec![shell().into()],
-            CommandForm::Script => {
-                [OsString::from(shell()), "-c".into()].into_iter().chain(words).collect()
-            }
+            CommandForm::Script => [OsString::from(shell()), "-c".into()].into_iter().chain(words).collect(),
             CommandForm::Words => words,
         };
         let chained = spec.entrypoint.iter().map(OsString::from).chain(words).collect();

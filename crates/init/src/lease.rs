@@ -12,13 +12,13 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use run_docker_lease::words::{Decision, Surroundings, decide, parse_timeout};
-use run_docker_lease::{Error, Guard, INHERIT_VARIABLE, Options, Waiting, acquire_unless};
+use run_docker_lease::{Error, Guard, INHERIT_VARIABLE, Options, Timing, Waiting, acquire_unless};
 use rustix::process::{Pid, kill_process};
 
 use crate::Failure;
@@ -50,7 +50,6 @@ pub(crate) fn run(words: &[OsString], env: &Variables) -> Result<u8, Failure> {
     let configured = env.get("CONDA_LOCK_TIMEOUT").filter(|text| !text.is_empty());
     let configured = configured.map(parse_timeout).transpose().map_err(usage)?;
     let timeout = decision.timeout.or(asked).or(configured);
-    // Before the first lease: its thread must not get them.
     let signals = Signals::block()?;
     let inherited = env.get(INHERIT_VARIABLE).and_then(OsStr::to_str).map(str::to_owned);
     let guards = take_all(program, &decision, timeout, inherited.clone(), &signals)?;
@@ -113,6 +112,8 @@ fn take_all(
         let mut interrupted = None;
         let guard = acquire_unless(prefix, &options, &mut |waiting| {
             interrupted = signals.ending();
+            // Those that are held already, while this one is waited for.
+            guards.iter().for_each(|guard: &Guard| _ = guard.beat());
             if waiting.tell && interrupted.is_none() {
                 tell(prefix, waiting);
             }
@@ -155,6 +156,7 @@ fn spawn(command: &mut Command) -> std::io::Result<Child> {
 
 fn supervise(mut child: Child, guards: &[Guard], signals: &Signals) -> Result<ExitStatus, Failure> {
     let mut is_told = false;
+    let mut beaten = Instant::now();
     loop {
         if let Some(status) =
             child.try_wait().map_err(|e| Failure::new(format!("waiting for the program: {e}")))?
@@ -162,13 +164,14 @@ fn supervise(mut child: Child, guards: &[Guard], signals: &Signals) -> Result<Ex
             return Ok(status);
         }
         signals.wait();
+        let lost = beat(guards, &mut beaten);
         while let Some((signal, is_sent)) = signals.next() {
             // The terminal's own go to the whole group, the program included.
             if is_sent || signal == Signal::SIGHUP || signal == Signal::SIGTERM {
                 send(&child, signal);
             }
         }
-        if !is_told && let Some(guard) = guards.iter().find(|guard| guard.is_lost()) {
+        if !is_told && let Some(guard) = lost {
             is_told = true;
             eprintln!(
                 "conda: this process did not run for so long that another one took {} over: stopping",
@@ -177,6 +180,21 @@ fn supervise(mut child: Child, guards: &[Guard], signals: &Signals) -> Result<Ex
             send(&child, Signal::SIGTERM);
         }
     }
+}
+
+/// Touches the leases when it is time; one that is another's now.
+fn beat<'a>(guards: &'a [Guard], beaten: &mut Instant) -> Option<&'a Guard> {
+    if beaten.elapsed() < Timing::default().beat {
+        return None;
+    }
+    *beaten = Instant::now();
+    let mut lost = None;
+    for guard in guards {
+        if guard.beat() {
+            lost = Some(guard);
+        }
+    }
+    lost
 }
 
 fn send(child: &Child, signal: Signal) {

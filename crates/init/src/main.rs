@@ -6,6 +6,8 @@
 //! it runs in any image; single-threaded, so that credentials change at once
 //! for all of it.
 
+#![cfg_attr(not(test), no_main)]
+
 mod command;
 mod conda;
 mod home;
@@ -18,9 +20,11 @@ mod supervise;
 mod tree;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::os::fd::AsRawFd;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use run_docker_identity::{CommandForm, InitSpec, Privileges};
+use rustix::fs::{Mode, OFlags};
 
 use crate::command::Program;
 use crate::source::{Source, Variables};
@@ -28,7 +32,22 @@ use crate::source::{Source, Variables};
 /// What docker uses for failures that are not the command's.
 const FAILURE: u8 = 125;
 
-fn main() -> ExitCode {
+/// The C library's entry, since what the standard library would do first is
+/// half of our start and a tenth of our size: it reads /proc/self/maps to find
+/// the stack's end, for a message that a single-threaded program's own guard
+/// page makes superfluous.
+#[cfg(not(test))]
+#[allow(unsafe_code, reason = "the C library calls main by its name")]
+// SAFETY: no other function here has this name. The words are read from where the standard
+// library's constructor put them, which it does whoever calls main (glibc).
+#[unsafe(no_mangle)]
+extern "C" fn main() -> i32 {
+    i32::from(start())
+}
+
+/// All of it; the exit code.
+fn start() -> u8 {
+    stand_on_three_streams();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let env = Variables::of_process();
     let result = match Task::of(&words, is_first_process() && env.name_a_user()) {
@@ -38,12 +57,27 @@ fn main() -> ExitCode {
         Task::Run(words) => run(words, env),
     };
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(Failure { message, code }) => {
             prepare::notice(&message);
-            ExitCode::from(code)
+            code
         }
     }
+}
+
+/// What the standard library's own start does for every program: streams 0–2
+/// are open, so that no file takes their place, and a reader that is gone is an
+/// error and not an end. (The command gets SIGPIPE as it should be.)
+fn stand_on_three_streams() {
+    while let Ok(stream) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+        if stream.as_raw_fd() > 2 {
+            break;
+        }
+        std::mem::forget(stream);
+    }
+    #[allow(unsafe_code, reason = "signal(2) is unsafe for handlers, and this is none")]
+    // SAFETY: SIG_IGN is not a handler.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }
 
 /// What this process is asked to do.
@@ -157,13 +191,12 @@ fn enter(root: bool, words: &[OsString], mut env: Variables) -> Result<u8, Failu
             Vec::new()
         })
     });
-    let program =
-        Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env).after(&scripts, &env);
+    let program = Program::resolve(&spec, CommandForm::of(words), words.to_vec(), &env).after(&scripts, &env);
     Err(program.exec())
 }
 
 fn set_umask(mask: u32) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+    rustix::process::umask(Mode::from_raw_mode(mask & 0o777));
 }
 
 /// HOME, USER, LOGNAME and SHELL, unless the user set them.

@@ -74,7 +74,11 @@ fn shell_inside(wanted: &str) -> String {
     let usable = |path: &str| {
         path.starts_with('/') && is_representable(path) && rustix::fs::access(path, Access::EXEC_OK).is_ok()
     };
-    [if closed { "" } else { wanted }, "/bin/bash"].into_iter().find(|p| usable(p)).unwrap_or("/bin/sh").to_owned()
+    [if closed { "" } else { wanted }, "/bin/bash"]
+        .into_iter()
+        .find(|p| usable(p))
+        .unwrap_or("/bin/sh")
+        .to_owned()
 }
 
 fn edit_accounts(tree: &Tree, spec: &InitSpec, plan: &AccountPlan) {
@@ -99,7 +103,9 @@ fn edit_accounts(tree: &Tree, spec: &InitSpec, plan: &AccountPlan) {
             _ => false,
         };
         if !quiet {
-            notice(&format!("{what} is left as it is ({refusal}): the names of your user and groups may be missing"));
+            notice(&format!(
+                "{what} is left as it is ({refusal}): the names of your user and groups may be missing"
+            ));
         }
     }
 }

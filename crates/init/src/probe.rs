@@ -18,8 +18,10 @@ pub(crate) fn print(compact: bool) -> Result<u8, Failure> {
     let report = report();
     let text = if compact { serde_json::to_string(&report) } else { serde_json::to_string_pretty(&report) };
     let text = text.map_err(|e| Failure::new(format!("writing the report: {e}")))? + "\n";
-    std::io::stdout()
+    let mut stdout = std::io::stdout();
+    stdout
         .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
         .map_err(|e| Failure::new(format!("writing the report: {e}")))?;
     Ok(0)
 }
@@ -70,8 +72,11 @@ fn read(path: &str) -> String {
 }
 
 fn groups() -> Vec<u32> {
-    let mut groups: Vec<u32> =
-        rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::process::Gid::as_raw).collect();
+    let mut groups: Vec<u32> = rustix::process::getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .map(rustix::process::Gid::as_raw)
+        .collect();
     groups.sort_unstable();
     groups
 }
@@ -115,7 +120,8 @@ fn tty() -> Value {
 /// A limit of the process's own cgroup: version 1 by controller, version 2 at
 /// the top. The kernel's "no limit" is null.
 fn cgroup_value(v1: &str, v2: &str) -> Value {
-    let text = [v1, v2].iter().find_map(|file| std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok());
+    let text =
+        [v1, v2].iter().find_map(|file| std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok());
     let number = text.and_then(|t| t.trim().parse::<u64>().ok()).filter(|n| *n < 1 << 62);
     json!(number)
 }
@@ -194,7 +200,10 @@ fn limits() -> Value {
 fn pid1() -> Value {
     let uid = std::fs::metadata("/proc/1").ok().map(|m| m.uid());
     let status = read("/proc/1/status");
-    let ids = status.lines().find_map(|l| l.strip_prefix("Uid:")).map(|l| l.split_whitespace().next().unwrap_or("").to_owned());
+    let ids = status
+        .lines()
+        .find_map(|l| l.strip_prefix("Uid:"))
+        .map(|l| l.split_whitespace().next().unwrap_or("").to_owned());
     json!({"name": read("/proc/1/comm").trim(), "uid": ids, "owner": uid})
 }
 

@@ -48,9 +48,8 @@ pub(crate) fn drop_to(spec: &InitSpec) -> Result<(), Failure> {
     if spec.privileges != Privileges::User {
         return Ok(());
     }
-    let fail = |why: String| {
-        Failure::new(format!("you cannot be made uid {} inside: {why}", spec.identity.uid))
-    };
+    let fail =
+        |why: String| Failure::new(format!("you cannot be made uid {} inside: {why}", spec.identity.uid));
     let (uid, gid) = (Uid::from_raw(spec.identity.uid), Gid::from_raw(spec.identity.group.gid));
     if !rustix::process::geteuid().is_root() {
         // An engine that maps ids itself may start us as the user already.

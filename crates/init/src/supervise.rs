@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -55,7 +55,9 @@ pub(crate) fn run(program: &Program, hangup_grace: Option<u32>) -> Result<u8, Fa
                 continue;
             }
             pass_on(signal, main);
-            if signal == libc::SIGHUP && let Some(seconds) = hangup_grace {
+            if signal == libc::SIGHUP
+                && let Some(seconds) = hangup_grace
+            {
                 terminate_at.get_or_insert(Instant::now() + Duration::from_secs(seconds.into()));
             }
         }

@@ -1,11 +1,10 @@
-//! A lease that is held: touched by a thread, given back at the end.
+//! A lease that is held: touched again and again, given back at the end.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::Timing;
 use crate::file::{self, Identity};
 use crate::place::Place;
 
@@ -38,13 +37,19 @@ struct State {
 }
 
 impl Guard {
-    pub(crate) fn held(place: &Place, identity: Identity, timing: Timing) -> Self {
-        let mut guard = Self::new(place, identity, false);
-        let shared = Arc::clone(&guard.releaser.0);
-        let beat = move || shared.keep(timing.beat);
-        // Without a thread it is a lease all the same, for Timing::stale.
-        guard.thread = std::thread::Builder::new().name("lease".to_owned()).spawn(beat).ok();
-        guard
+    pub(crate) fn held(place: &Place, identity: Identity) -> Self {
+        Self::new(place, identity, false)
+    }
+
+    /// With a thread that touches it every `beat`.
+    pub(crate) fn beating(mut self, beat: Duration) -> Self {
+        if !self.releaser.0.inherited {
+            let shared = Arc::clone(&self.releaser.0);
+            // Without a thread it is a lease all the same, for Timing::stale.
+            let keep = move || shared.keep(beat);
+            self.thread = std::thread::Builder::new().name("lease".to_owned()).spawn(keep).ok();
+        }
+        self
     }
 
     pub(crate) fn inherited(place: &Place, identity: Identity) -> Self {
@@ -77,6 +82,11 @@ impl Guard {
     /// the disk, for the step that cannot be undone.
     pub fn check_lost(&self) -> bool {
         self.releaser.0.check()
+    }
+
+    /// Touches it, for a holder without a thread; true when it is lost.
+    pub fn beat(&self) -> bool {
+        self.releaser.0.beat()
     }
 
     /// For the environment of programs started under the lease
@@ -131,13 +141,21 @@ impl Shared {
                 return;
             }
             drop(state);
-            if self.check() {
+            if self.beat() {
                 return;
             }
+        }
+    }
+
+    /// One touch; true when it is another's now.
+    fn beat(&self) -> bool {
+        let is_lost = self.check();
+        if !is_lost && !self.inherited {
             // Whatever this says (no space, a server that is away), the next
             // beat tries again; it is others who judge.
             let _ = file::touch(&self.lease);
         }
+        is_lost
     }
 
     /// Notes when it is another's.

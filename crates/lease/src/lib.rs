@@ -6,8 +6,8 @@
 //!
 //! - **Taking** it is link(2) of a finished file to its name, which is atomic on
 //!   NFS too (open(2), O_EXCL); where a file system has no hard links, O_EXCL.
-//! - **Holding** it is a touch every [`Timing::beat`], by a thread. The file
-//!   says who holds it: a random token, and the kernel's boot id, the pid
+//! - **Holding** it is a touch every [`Timing::beat`], by a thread or by the
+//!   holder's own loop ([`Guard::beat`]). The file says who holds it: a random token, and the kernel's boot id, the pid
 //!   namespace and the pid for those to whom these mean something.
 //! - **Dead** is a holder whose file nobody touched. Clocks of hosts differ and
 //!   jump, so what is compared are times that the file server set, and what
@@ -112,9 +112,12 @@ pub fn acquire(prefix: &Path, options: &Options, tell: &mut dyn FnMut(&Waiting))
         }
         ControlFlow::Continue(())
     })
+    .map(|guard| guard.beating(options.timing.beat))
 }
 
-/// The same, with a call after each look, which can break the wait off.
+/// The same for a program with a loop of its own: a call after each look can
+/// break the wait off, and no thread touches the lease but [`Guard::beat`],
+/// which is to be called every [`Timing::beat`].
 ///
 /// # Errors
 /// As [`acquire`], and when the wait was broken off.

@@ -31,7 +31,7 @@ pub(crate) fn acquire(
         match file::look(&place.lease())? {
             None => {
                 watch = None;
-                if let Some(guard) = try_link(place, &me, timing)? {
+                if let Some(guard) = try_link(place, &me)? {
                     return Ok(guard);
                 }
                 continue;
@@ -76,11 +76,11 @@ fn is_inherited(seen: &Sighting, options: &Options) -> bool {
 }
 
 /// One attempt at a name that seemed free.
-fn try_link(place: &Place, me: &Holder, timing: &Timing) -> Result<Option<Guard>, Error> {
+fn try_link(place: &Place, me: &Holder) -> Result<Option<Guard>, Error> {
     let draft = Draft::make(place.own(&me.token), me)?;
     let identity = draft.link_to(&place.lease(), me)?;
     drop(draft);
-    Ok(identity.map(|identity| Guard::held(place, identity, *timing)))
+    Ok(identity.map(|identity| Guard::held(place, identity)))
 }
 
 /// One attempt at a dead one's lease. `None`: it is not dead, another takes it
@@ -103,7 +103,7 @@ fn try_take_over(place: &Place, me: &Holder, watch: &Watch, timing: &Timing) -> 
     // has written over ours by now.
     std::thread::sleep(timing.settle);
     let stayed = file::look(&lease)?.is_some_and(|seen| seen.identity == identity);
-    Ok(stayed.then(|| Guard::held(place, identity, *timing)))
+    Ok(stayed.then(|| Guard::held(place, identity)))
 }
 
 /// The right to take over, held for the blink of an eye.

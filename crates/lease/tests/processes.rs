@@ -293,6 +293,21 @@ fn programs_of_the_holder_are_let_in() {
 }
 
 #[test]
+fn a_loop_of_ones_own_keeps_it_and_sees_that_it_is_lost() {
+    let (_dir, prefix) = place();
+    let lease = prefix.with_file_name(".env.lease");
+    let guard = acquire_unless(&prefix, &options(0.0), &mut |_| ControlFlow::Continue(())).unwrap();
+    let touched = || fs::metadata(&lease).unwrap().modified().unwrap();
+    let first = touched();
+    sleep(TIMING.beat * 3);
+    assert_eq!(touched(), first, "nobody else touches it");
+    assert!(!guard.beat());
+    assert!(touched() > first);
+    fs::remove_file(&lease).unwrap();
+    assert!(guard.beat() && guard.is_lost());
+}
+
+#[test]
 fn a_waiting_one_is_told_who_has_it() {
     let (_dir, prefix) = place();
     let guard = take(&prefix, 0.0).unwrap();

@@ -189,10 +189,12 @@ fn end_leftovers(dir: &Path) {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // After the name, which may hold anything: state and parent (proc(5)).
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
+        let parent =
+            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
         processes.push((pid, parent.unwrap_or(0), String::from_utf8_lossy(&line).contains(&dir_name)));
     }
-    let mut ending: Vec<i32> = processes.iter().filter(|(_, _, named)| *named).map(|(pid, ..)| *pid).collect();
+    let mut ending: Vec<i32> =
+        processes.iter().filter(|(_, _, named)| *named).map(|(pid, ..)| *pid).collect();
     let mut next = 0;
     while let Some(parent) = ending.get(next).copied() {
         let children = processes.iter().filter(|(_, of, _)| *of == parent).map(|(pid, ..)| *pid);

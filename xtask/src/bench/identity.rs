@@ -35,7 +35,12 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
     }
     let init = init_time::measure(setup.rounds(100));
     for (n, own) in GROUPS.iter().zip(&init.own) {
-        checks.push(Check::at_most(format!("init, exec to exec, {}", groups(*n)), own.median(), INIT_BAR, "ms"));
+        checks.push(Check::at_most(
+            format!("init, exec to exec, {}", groups(*n)),
+            own.median(),
+            INIT_BAR,
+            "ms",
+        ));
     }
     let flat = factor(init.own[GROUPS.len() - 1].median() / init.own[0].median());
     findings.note(&format!(

@@ -27,9 +27,10 @@ pub(crate) fn run(program: &Path, quick: bool, only: Option<&str>) -> bool {
         .map(|(name, sitting)| Row::new(name, move || again(name, || sane(program, sitting))))
         .collect();
     let closed = jobs::CLOSED.iter();
-    rows.extend(closed.map(|(name, sitting)| {
-        Row::new(*name, move || again(name, || sitting(&Screen::open(program)?)))
-    }));
+    rows.extend(
+        closed
+            .map(|(name, sitting)| Row::new(*name, move || again(name, || sitting(&Screen::open(program)?)))),
+    );
     rows.extend(pipe::rows(program));
     run_all(rows, only, &mut verdict);
     if !quick {

@@ -82,7 +82,8 @@ fn build_arg(word: &str, context: &Context) -> Result<(String, String)> {
     };
     match value {
         Some(_) if name == "CONDA_PROVIDER" => {
-            Err(Error::usage("CONDA_PROVIDER is chosen with --conda").with_hint("--conda embedded, for example"))
+            Err(Error::usage("CONDA_PROVIDER is chosen with --conda")
+                .with_hint("--conda embedded, for example"))
         }
         Some(value) if !name.is_empty() => Ok((name.to_owned(), value)),
         _ => Err(Error::usage(format!("--build-arg {word:?} has no value")).with_hint("write NAME=VALUE")),
@@ -93,7 +94,10 @@ fn build(engine: &dyn Engine, options: &BuildOptions<'_>, reporter: Reporter) ->
     let mut progress = reporter.progress();
     let outcome = build_image(engine, options, &mut progress)?;
     drop(progress);
-    let conda = outcome.conda.as_deref().map_or_else(String::new, |record| format!("; conda: {}", conda_words(record)));
+    let conda = outcome
+        .conda
+        .as_deref()
+        .map_or_else(String::new, |record| format!("; conda: {}", conda_words(record)));
     reporter.notice(&format!("built {} on {}{conda}", options.tag, outcome.base));
     Ok(())
 }

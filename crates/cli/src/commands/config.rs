@@ -1,6 +1,6 @@
 //! `config`: each setting, its value, and where it comes from.
 
-use run_docker_core::config::{Key, KEYS, Settings};
+use run_docker_core::config::{KEYS, Key, Settings};
 use run_docker_core::error::Context as _;
 use run_docker_core::request::engine_asked_for;
 use run_docker_core::types::ImageReference;
@@ -60,7 +60,9 @@ fn as_json(settings: &Settings, conda: Option<(ImageReference, String)>) -> Resu
         .collect();
     if let Some((image, conda)) = conda {
         let value = json!({"value": conda, "origin": format!("image {image}")});
-        rows.push(json!({"key": "conda_provider", "values": [value], "help": "the image's conda (not a setting)"}));
+        rows.push(
+            json!({"key": "conda_provider", "values": [value], "help": "the image's conda (not a setting)"}),
+        );
     }
     let text = serde_json::to_string_pretty(&rows).context(|| "writing settings as JSON".to_owned())?;
     Ok(text + "\n")

@@ -71,8 +71,7 @@ pub(crate) fn remove(args: &RmArgs, context: &Context) -> Result<ExitStatus> {
 
 /// Goes on after a failure, so that one wrong name does not keep the rest.
 fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<ExitStatus> {
-    let mut failures: Vec<Error> =
-        names.iter().filter_map(|name| act(name).err()).collect();
+    let mut failures: Vec<Error> = names.iter().filter_map(|name| act(name).err()).collect();
     match failures.len() {
         0 => Ok(ExitStatus::SUCCESS),
         1 => Err(failures.remove(0)),
@@ -85,7 +84,11 @@ fn each(names: &[String], act: impl Fn(&str) -> Result<()>) -> Result<ExitStatus
 
 /// One of the user's own containers by name, id, or the start of either;
 /// the only one for ''.
-fn find<'a>(engines: &'a [Box<dyn Engine>], wanted: &str, ended: bool) -> Result<(&'a dyn Engine, ContainerSummary)> {
+fn find<'a>(
+    engines: &'a [Box<dyn Engine>],
+    wanted: &str,
+    ended: bool,
+) -> Result<(&'a dyn Engine, ContainerSummary)> {
     let uid = run_docker_host::real_uid();
     let (mut all, mut owners) = (Vec::new(), Vec::new());
     for engine in engines {

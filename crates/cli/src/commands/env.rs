@@ -186,11 +186,13 @@ fn lease(name: &str, path: &Path, reporter: Reporter) -> Result<run_docker_lease
     let mut tell = |waiting: &run_docker_lease::Waiting| {
         if !std::mem::replace(&mut told, true) {
             let who = waiting.holder.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-            reporter.notice(&format!("{name} is being changed by {who}: waiting {} s", LEASE_TIMEOUT.as_secs()));
+            reporter
+                .notice(&format!("{name} is being changed by {who}: waiting {} s", LEASE_TIMEOUT.as_secs()));
         }
     };
-    run_docker_lease::acquire(path, &options, &mut tell)
-        .map_err(|error| Error::failure(format!("the environment {name:?} is not removed")).with_source(error))
+    run_docker_lease::acquire(path, &options, &mut tell).map_err(|error| {
+        Error::failure(format!("the environment {name:?} is not removed")).with_source(error)
+    })
 }
 
 fn ask(count: usize) -> Result<bool> {

@@ -73,7 +73,10 @@ fn report(name: &str, args: &ProbeArgs, context: &Context) -> Result<Value> {
         for a in args.settings.assignments().into_iter().filter(|a| a.key != Key::Engine) {
             command.env(a.key.variable(), a.value);
         }
-        command.args(["--engine", name, &args.gpus, &args.cpus]).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+            .args(["--engine", name, &args.gpus, &args.cpus])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit());
         let output = command.output().context(|| format!("probing with the engine {name}"))?;
         if !output.status.success() {
             return Err(Error::failure(format!("the probe with the engine {name} failed")));

@@ -39,8 +39,7 @@ fn table(containers: &[ContainerSummary], users: bool) -> String {
         ]
     }));
     let shown: Vec<usize> = (0..7).filter(|column| users || *column != 1).collect();
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(width).collect();
     rows.iter()
         .map(|row| {

@@ -9,7 +9,8 @@ use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
 use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words, engine_asked_for};
 use run_docker_core::types::{CpuList, CpuSelector, GpuSelector};
 use run_docker_core::{
-    EngineFacts, EngineKind, EngineMode, Engine, Error, ExitStatus, HostFacts, ImageFacts, Result, RunPlan, words,
+    Engine, EngineFacts, EngineKind, EngineMode, Error, ExitStatus, HostFacts, ImageFacts, Result, RunPlan,
+    words,
 };
 use run_docker_host::{DetectOptions, SimulatedFacts};
 
@@ -257,7 +258,12 @@ impl Prepared {
 }
 
 /// Refuses what the project's file opens until it is trusted.
-fn require_trust(loaded: &Loaded, request: &RunRequest, state_dir: Option<&Path>, reporter: Reporter) -> Result<()> {
+fn require_trust(
+    loaded: &Loaded,
+    request: &RunRequest,
+    state_dir: Option<&Path>,
+    reporter: Reporter,
+) -> Result<()> {
     match &loaded.project_file {
         Some((file, text)) if !request.open_flags.is_empty() => {
             trust::require(file, text, &request.open_flags, state_dir, reporter)

@@ -121,7 +121,9 @@ fn old_engine(socket: &Path, version: &'static str) {
 #[test]
 fn an_api_that_is_too_old_names_both_versions() {
     let world = world!();
-    for (version, said) in [("Api-Version: 1.26\r\n", "speaks API 1.26;"), ("", "speaks an API older than 1.25;")] {
+    for (version, said) in
+        [("Api-Version: 1.26\r\n", "speaks API 1.26;"), ("", "speaks an API older than 1.25;")]
+    {
         let socket = world.sandbox.path(&format!("old{}.sock", version.len()));
         old_engine(&socket, version);
         Said::of(with_host(&world, &socket).args(["", "", "true"]))

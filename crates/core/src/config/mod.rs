@@ -77,12 +77,7 @@ pub const KEYS: &[KeyInfo] = &[
     info(Key::Stdin, "stdin", &[], "connect standard input"),
 ];
 
-const fn info(
-    key: Key,
-    name: &'static str,
-    aliases: &'static [&'static str],
-    help: &'static str,
-) -> KeyInfo {
+const fn info(key: Key, name: &'static str, aliases: &'static [&'static str], help: &'static str) -> KeyInfo {
     KeyInfo { key, name, aliases, help }
 }
 

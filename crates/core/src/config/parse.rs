@@ -63,9 +63,9 @@ fn excerpt(text: &str) -> String {
 
 /// Cuts at the first `#` with a blank (or nothing) before it.
 fn strip_comment(value: &str) -> &str {
-    let cut = value.char_indices().find(|(at, c)| {
-        *c == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace)
-    });
+    let cut = value
+        .char_indices()
+        .find(|(at, c)| *c == '#' && value[..*at].chars().next_back().is_none_or(char::is_whitespace));
     cut.map_or(value, |(at, _)| &value[..at])
 }
 

@@ -20,19 +20,53 @@ pub struct OpenFlag {
 
 /// Client flags that stay within the container.
 const HARMLESS_CLIENT_FLAGS: &[&str] = &[
-    "annotation", "attach", "blkio-weight", "cidfile", "cpu-period", "cpu-quota", "cpu-shares", "cpus",
-    "detach-keys", "disable-content-trust", "dns", "dns-option", "dns-search", "domainname", "expose",
-    "gpus", "health-cmd", "health-interval", "health-retries", "health-start-interval",
-    "health-start-period", "health-timeout", "ip", "ip6", "kernel-memory", "log-opt", "mac-address",
-    "memory-reservation", "memory-swap", "memory-swappiness", "network-alias", "no-healthcheck",
-    "pids-limit", "platform", "publish-all", "pull", "quiet", "restart", "sig-proxy", "stop-signal",
+    "annotation",
+    "attach",
+    "blkio-weight",
+    "cidfile",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-shares",
+    "cpus",
+    "detach-keys",
+    "disable-content-trust",
+    "dns",
+    "dns-option",
+    "dns-search",
+    "domainname",
+    "expose",
+    "gpus",
+    "health-cmd",
+    "health-interval",
+    "health-retries",
+    "health-start-interval",
+    "health-start-period",
+    "health-timeout",
+    "ip",
+    "ip6",
+    "kernel-memory",
+    "log-opt",
+    "mac-address",
+    "memory-reservation",
+    "memory-swap",
+    "memory-swappiness",
+    "network-alias",
+    "no-healthcheck",
+    "pids-limit",
+    "platform",
+    "publish-all",
+    "pull",
+    "quiet",
+    "restart",
+    "sig-proxy",
+    "stop-signal",
     "stop-timeout",
 ];
 
 /// Directories of the system whose content decides who may do what.
 const SYSTEM_PATHS: &[&str] = &[
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
-    "/usr", "/var",
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+    "/var",
 ];
 
 /// Below these of the above, data of users is commonly kept.
@@ -63,7 +97,8 @@ pub fn open_flags(
         ask(format!("--device {device}"), "it gives a device of the host");
     }
     for (flag, value) in [("--pid", &args.pid), ("--ipc", &args.ipc), ("--userns", &args.userns)] {
-        if let Some(value) = value.as_deref().filter(|v| !matches!(*v, "private" | "shareable" | "none" | "")) {
+        if let Some(value) = value.as_deref().filter(|v| !matches!(*v, "private" | "shareable" | "none" | ""))
+        {
             ask(format!("{flag} {value}"), "it shares a namespace with the host or another container");
         }
     }
@@ -101,9 +136,8 @@ pub fn open_flags(
 /// Why mounting a path of the host is asked about; `None` for plain data.
 pub fn mount_reason(path: &str, home: &str) -> Option<&'static str> {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
-    let below = |parent: &str| {
-        path == parent || path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
-    };
+    let below =
+        |parent: &str| path == parent || path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'));
     let holds = |child: &str| path == "/" || child == path || child.starts_with(&format!("{path}/"));
     if path.ends_with(".sock") {
         return Some("it is the socket of a service");
@@ -165,14 +199,39 @@ mod tests {
     #[test]
     fn whatever_opens_the_container_is() {
         for text in [
-            "--privileged", "--cap-add SYS_ADMIN", "--security-opt seccomp=unconfined", "--pid host",
-            "--ipc host", "--userns host", "--device /dev/sda", "-v /:/host", "-v /etc:/etc:ro",
-            "-v /root:/r", "-v /var/run/docker.sock:/var/run/docker.sock", "-v /run/podman/podman.sock:/s",
-            "-v ~:/h", "-v ~/.ssh:/s", "-v ~/.aws/x:/s", "-v /home:/h", "-v /home/bob/x:/h", "-v ./link:/x",
-            "-v ../../etc:/x", "--mount type=bind,src=/etc/shadow,dst=/x", "-u 0", "-u root",
-            "--volumes-from other", "--runtime x", "--cgroup-parent /", "--network container:x",
-            "--mount type=volume,volume-opt=device=/etc,dst=/x", "--env-file ~/.netrc", "--uts host",
-            "--label-file=/etc/shadow", "--device-cgroup-rule 'a *:* rwm'", "--sysctl x=1", "--group-add 0",
+            "--privileged",
+            "--cap-add SYS_ADMIN",
+            "--security-opt seccomp=unconfined",
+            "--pid host",
+            "--ipc host",
+            "--userns host",
+            "--device /dev/sda",
+            "-v /:/host",
+            "-v /etc:/etc:ro",
+            "-v /root:/r",
+            "-v /var/run/docker.sock:/var/run/docker.sock",
+            "-v /run/podman/podman.sock:/s",
+            "-v ~:/h",
+            "-v ~/.ssh:/s",
+            "-v ~/.aws/x:/s",
+            "-v /home:/h",
+            "-v /home/bob/x:/h",
+            "-v ./link:/x",
+            "-v ../../etc:/x",
+            "--mount type=bind,src=/etc/shadow,dst=/x",
+            "-u 0",
+            "-u root",
+            "--volumes-from other",
+            "--runtime x",
+            "--cgroup-parent /",
+            "--network container:x",
+            "--mount type=volume,volume-opt=device=/etc,dst=/x",
+            "--env-file ~/.netrc",
+            "--uts host",
+            "--label-file=/etc/shadow",
+            "--device-cgroup-rule 'a *:* rwm'",
+            "--sysctl x=1",
+            "--group-add 0",
         ] {
             assert_eq!(asked(text).len(), 1, "{text}");
         }

@@ -176,8 +176,7 @@ fn read_cluster(
     let mut chars = cluster.chars();
     while let Some(c) = chars.next() {
         let name = format!("-{c}");
-        let (flag, _, arity) =
-            FLAGS.iter().find(|f| f.1 == Some(c)).ok_or_else(|| unknown(&name))?;
+        let (flag, _, arity) = FLAGS.iter().find(|f| f.1 == Some(c)).ok_or_else(|| unknown(&name))?;
         let tail = chars.as_str();
         match (arity, tail.strip_prefix('=')) {
             (_, Some(value)) => {

@@ -21,7 +21,8 @@ fn the_flags_people_use() {
          --label a=b --privileged --add-host h:1.2.3.4 --cpus 2 --dns=1.1.1.1 --oom-kill-disable",
     )
     .unwrap();
-    let binds: Vec<_> = args.mounts.iter().map(|m| (m.source.clone(), m.target.as_str(), m.read_only)).collect();
+    let binds: Vec<_> =
+        args.mounts.iter().map(|m| (m.source.clone(), m.target.as_str(), m.read_only)).collect();
     assert_eq!(
         binds,
         [
@@ -96,11 +97,7 @@ fn env_files_are_literal() {
     let entries = parse_env_file("f", "\u{feff}# c\nA=1 # x\r\n\n  B\nC=\"q\"\n").unwrap();
     assert_eq!(
         entries,
-        [
-            ("A".into(), Some("1 # x".into())),
-            ("B".into(), None),
-            ("C".into(), Some("\"q\"".into())),
-        ]
+        [("A".into(), Some("1 # x".into())), ("B".into(), None), ("C".into(), Some("\"q\"".into())),]
     );
     assert!(parse_env_file("f", "A=1\n=x\n").unwrap_err().to_string().contains("f:2"));
 }

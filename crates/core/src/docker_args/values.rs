@@ -35,8 +35,10 @@ pub(super) fn absolute_inside(flag: &str, path: &str) -> Result<String, Error> {
 /// Where something is mounted: as [`absolute_inside`], but not the root itself.
 fn mount_target(flag: &str, path: &str) -> Result<String, Error> {
     match absolute_inside(flag, path)?.as_str() {
-        "/" => Err(Error::usage(format!("{flag}: {path:?}: nothing can be mounted over the container's root"))
-            .with_hint("mount it at a directory, for example /data")),
+        "/" => {
+            Err(Error::usage(format!("{flag}: {path:?}: nothing can be mounted over the container's root"))
+                .with_hint("mount it at a directory, for example /data"))
+        }
         target => Ok(target.to_owned()),
     }
 }
@@ -122,8 +124,8 @@ pub(super) fn parse_mount(value: &str, base: &str) -> Result<MountFlag, Error> {
             "tmpfs-size" => size = Some(text),
             "tmpfs-mode" => mode = Some(text),
             "consistency" => {}
-            "volume-opt" | "volume-driver" | "volume-label" | "volume-subpath"
-            | "bind-nonrecursive" | "bind-recursive" | "bind-create-src" | "image-subpath" => {
+            "volume-opt" | "volume-driver" | "volume-label" | "volume-subpath" | "bind-nonrecursive"
+            | "bind-recursive" | "bind-create-src" | "image-subpath" => {
                 return Ok(MountFlag::Other);
             }
             _ => return Err(wrong(format!("{key:?} is no field of a mount"))),
@@ -186,9 +188,10 @@ pub fn parse_env_file(path: &str, text: &str) -> Result<Vec<(String, Option<Stri
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        entries.push(parse_env(line).map_err(|e| {
-            Error::usage(format!("{path}:{}: no NAME=value", number + 1)).with_source(e)
-        })?);
+        entries.push(
+            parse_env(line)
+                .map_err(|e| Error::usage(format!("{path}:{}: no NAME=value", number + 1)).with_source(e))?,
+        );
     }
     Ok(entries)
 }

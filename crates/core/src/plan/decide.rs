@@ -83,11 +83,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
             host: &host.hostname,
             now: host.now,
         }),
-        on_collision: if request.name.has_placeholders() {
-            OnCollision::Suffix
-        } else {
-            OnCollision::Fail
-        },
+        on_collision: if request.name.has_placeholders() { OnCollision::Suffix } else { OnCollision::Fail },
         image: request.image.clone(),
         command: match who.spec.command {
             CommandForm::Shell => Vec::new(),
@@ -139,11 +135,7 @@ fn decide_stdio(input: &PlanInput<'_>, notices: &mut Vec<Notice>) -> Stdio {
     let terminal = host.terminal;
     let args = &request.docker_args;
     if request.detach {
-        return Stdio {
-            stdin: args.interactive == Some(true),
-            tty: args.tty == Some(true),
-            detach: true,
-        };
+        return Stdio { stdin: args.interactive == Some(true), tty: args.tty == Some(true), detach: true };
     }
     let background = (terminal.stdin || terminal.stdout) && !terminal.foreground;
     let stdin = request.stdin.unwrap_or(!(background && terminal.stdin));

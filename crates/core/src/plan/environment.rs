@@ -8,17 +8,24 @@ use crate::error::Error;
 
 /// Variables that come along from the launcher's environment.
 const INHERITED: &[&str] = &[
-    "COLORTERM", "LANG", "NO_COLOR", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy",
-    "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "ALL_PROXY", "all_proxy",
+    "COLORTERM",
+    "LANG",
+    "NO_COLOR",
+    "NO_PROXY",
+    "no_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// Builds the environment: what comes along, what GPUs need, then the user's
 /// files and flags, which win.
-pub(super) fn decide(
-    input: &PlanInput<'_>,
-    gpus: &GpuPlan,
-    stdio: &Stdio,
-) -> Result<Vec<String>, Error> {
+pub(super) fn decide(input: &PlanInput<'_>, gpus: &GpuPlan, stdio: &Stdio) -> Result<Vec<String>, Error> {
     let host = input.host;
     let args = &input.request.docker_args;
     let mut env: BTreeMap<String, String> = BTreeMap::new();
@@ -62,9 +69,8 @@ fn gpu_variables(gpus: &GpuPlan) -> &'static [(&'static str, &'static str)] {
             ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility"),
             ("NVIDIA_VISIBLE_DEVICES", "void"),
         ],
-        GpuPlan::DeviceRequest(_) => &[
-            ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
-            ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility"),
-        ],
+        GpuPlan::DeviceRequest(_) => {
+            &[("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility")]
+        }
     }
 }

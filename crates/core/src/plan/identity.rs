@@ -29,9 +29,7 @@ struct Mapping {
 
 fn mapping(mode: EngineMode) -> Mapping {
     match mode {
-        EngineMode::Rootful => {
-            Mapping { privileges: Privileges::User, userns: None, notice: None }
-        }
+        EngineMode::Rootful => Mapping { privileges: Privileges::User, userns: None, notice: None },
         EngineMode::KeepId | EngineMode::SingleId => {
             Mapping { privileges: Privileges::User, userns: None, notice: None }
         }
@@ -48,11 +46,7 @@ fn mapping(mode: EngineMode) -> Mapping {
     }
 }
 
-pub(super) fn decide(
-    input: &PlanInput<'_>,
-    stdio: &Stdio,
-    notices: &mut Vec<Notice>,
-) -> Result<Who, Error> {
+pub(super) fn decide(input: &PlanInput<'_>, stdio: &Stdio, notices: &mut Vec<Notice>) -> Result<Who, Error> {
     let PlanInput { request, host, engine, image, .. } = *input;
     let args = &request.docker_args;
     let row = mapping(engine.mode);
@@ -98,8 +92,10 @@ fn home_inside(name: &str, uid: u32) -> String {
     if uid == 0 {
         return "/root".to_owned();
     }
-    let component: String =
-        name.chars().map(|c| if matches!(c, '/' | '\\' | ':' | ',') || c.is_control() { '_' } else { c }).collect();
+    let component: String = name
+        .chars()
+        .map(|c| if matches!(c, '/' | '\\' | ':' | ',') || c.is_control() { '_' } else { c })
+        .collect();
     match component.as_str() {
         "" | "." | ".." => format!("/home/uid{uid}"),
         component => format!("/home/{component}"),

@@ -35,9 +35,7 @@ pub(super) fn decide_cpus(
     }
     let missing = asked.difference(online);
     if !missing.is_empty() {
-        notices.push(Notice::said(format!(
-            "CPUs {missing} are left out: this machine has {online}"
-        )));
+        notices.push(Notice::said(format!("CPUs {missing} are left out: this machine has {online}")));
     }
     Ok(Some(there))
 }
@@ -54,10 +52,7 @@ fn auto_cpus(count: u32, online: &CpuList, claimed: &[CpuList]) -> Result<CpuLis
 }
 
 /// The GPUs, checked against the machine, asked the way the engine knows.
-pub(super) fn decide_gpus(
-    input: &PlanInput<'_>,
-    notices: &mut Vec<Notice>,
-) -> Result<GpuPlan, Error> {
+pub(super) fn decide_gpus(input: &PlanInput<'_>, notices: &mut Vec<Notice>) -> Result<GpuPlan, Error> {
     let gpus = &input.host.gpus;
     let selector = &input.request.gpus;
     selector.check(gpus)?;
@@ -102,7 +97,8 @@ fn cdi_name(device: &GpuDevice) -> String {
 /// /dev/shm: as asked, else half of memory (64 MB break a DataLoader), unless
 /// it is the host's own.
 pub(super) fn decide_shm(input: &PlanInput<'_>) -> Option<MemorySize> {
-    let shared = input.request.docker_args.ipc.as_deref().is_some_and(|ipc| ipc != "private" && ipc != "shareable");
+    let shared =
+        input.request.docker_args.ipc.as_deref().is_some_and(|ipc| ipc != "private" && ipc != "shareable");
     if shared {
         return input.request.shm_size;
     }

@@ -49,8 +49,7 @@ pub(super) fn decide(input: &PlanInput<'_>, home: &str, notices: &mut Vec<Notice
     }
 
     let mut tmpfs = args.tmpfs.clone();
-    let home_is_mounted =
-        mounts.iter().any(|m| m.target == home) || tmpfs.iter().any(|t| t.target == home);
+    let home_is_mounted = mounts.iter().any(|m| m.target == home) || tmpfs.iter().any(|t| t.target == home);
     if args.read_only == Some(true) && !home_is_mounted && home != "/root" {
         // On a read-only root the init cannot make a home.
         let (uid, gid) = (input.host.identity.uid, input.host.identity.group.gid);

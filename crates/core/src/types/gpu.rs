@@ -50,9 +50,8 @@ pub enum GpuSelector {
 }
 
 fn parse_element(element: &str) -> Result<Vec<GpuDevice>, String> {
-    let is_uuid = |rest: &str| {
-        rest.len() >= 4 && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-' || b == b'/')
-    };
+    let is_uuid =
+        |rest: &str| rest.len() >= 4 && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-' || b == b'/');
     for prefix in ["GPU-", "MIG-"] {
         if let Some(rest) = element.strip_prefix(prefix) {
             let rest = rest.strip_prefix("GPU-").filter(|_| prefix == "MIG-").unwrap_or(rest);
@@ -145,9 +144,9 @@ fn exists(device: &GpuDevice, gpus: &[Gpu]) -> bool {
     match device {
         GpuDevice::Index(index) => gpus.iter().any(|g| g.index == *index),
         GpuDevice::Uuid(uuid) => gpus.iter().any(|g| g.uuid == *uuid || g.mig.contains(uuid)),
-        GpuDevice::Mig { gpu, instance } => gpus
-            .iter()
-            .any(|g| g.index == *gpu && (*instance as usize) < g.mig.len()),
+        GpuDevice::Mig { gpu, instance } => {
+            gpus.iter().any(|g| g.index == *gpu && (*instance as usize) < g.mig.len())
+        }
     }
 }
 

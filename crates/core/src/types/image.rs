@@ -125,8 +125,7 @@ impl FromStr for ImageReference {
             return Err(wrong(format!("{tag:?} is no tag")));
         }
         let (registry, repository) = match path.split_once('/') {
-            Some((first, rest))
-                if first.contains(['.', ':']) || first == "localhost" => (Some(first), rest),
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (Some(first), rest),
             _ => (None, path),
         };
         if let Some(registry) = registry.filter(|r| !valid_registry(r)) {

@@ -92,8 +92,7 @@ impl Default for Template {
 }
 
 impl Template {
-    const PLACEHOLDERS: [&str; 7] =
-        ["user", "args.gpu", "args.cpu", "date", "project", "time", "host"];
+    const PLACEHOLDERS: [&str; 7] = ["user", "args.gpu", "args.cpu", "date", "project", "time", "host"];
 
     /// Takes the text of `--name` or `container_name`.
     ///
@@ -181,7 +180,10 @@ mod tests {
     #[test]
     fn renders_valid_names() {
         let render = |t: &str, u, g| Template::parse(t).unwrap().render(&values(u, g)).to_string();
-        assert_eq!(render("{user}_{project}_GPU{args.gpu}_{date}", "ann", "0,1"), "ann_My-Project_GPU0-1_20261123_154500");
+        assert_eq!(
+            render("{user}_{project}_GPU{args.gpu}_{date}", "ann", "0,1"),
+            "ann_My-Project_GPU0-1_20261123_154500"
+        );
         assert_eq!(render("{user}.{time}@{host}", "AD\\ann", ""), "AD-ann.154500-dgx1");
         assert_eq!(render("{args.gpu}", "ann", ""), "00");
         assert_eq!(render("x{args.cpu}", "ann", ""), "x0-3");

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn ports_come_back_as_written() {
-        for text in ["8888", "8888:8888", "127.0.0.1:6006:6006", "127.0.0.1::80", "53:53/udp", "[::1]:80:80"] {
+        for text in ["8888", "8888:8888", "127.0.0.1:6006:6006", "127.0.0.1::80", "53:53/udp", "[::1]:80:80"]
+        {
             let ports = PortMapping::parse(text).unwrap();
             assert_eq!(ports.len(), 1);
             assert_eq!(ports[0].to_string(), text);

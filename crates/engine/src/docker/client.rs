@@ -48,7 +48,9 @@ impl Docker {
                 (true, OnCollision::Suffix) => named.name = plan.name.with_suffix(suffix),
                 (true, OnCollision::Fail) => return Err(self.name_is_taken(&plan.name).await),
                 (false, _) => {
-                    return Err(Error::failure(format!("creating the container {}", named.name)).with_source(said));
+                    return Err(
+                        Error::failure(format!("creating the container {}", named.name)).with_source(said)
+                    );
                 }
             }
         }
@@ -105,7 +107,8 @@ fn cannot_start(plan: &RunPlan, error: std::io::Error) -> Error {
 /// are the terminal's foreground job, and it is not in raw mode.
 fn keys_are_signals(plan: &RunPlan) -> bool {
     let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
-    !plan.stdio.tty && rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+    !plan.stdio.tty
+        && rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 fn forward(pid: rustix::process::Pid, caught: Caught, keys_are_signals: bool) {

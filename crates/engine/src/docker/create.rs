@@ -50,11 +50,16 @@ fn host_config(plan: &RunPlan) -> HostConfig {
         cpuset_mems: plan.mems.as_ref().map(ToString::to_string),
         devices: some(plan.devices.iter().map(|d| device(d)).collect()),
         device_requests: some(device_requests(&plan.gpus)),
-        ulimits: some(plan.ulimits.iter().map(|l| ResourcesUlimits {
-            name: Some(l.name.clone()),
-            soft: Some(l.soft),
-            hard: Some(l.hard),
-        }).collect()),
+        ulimits: some(
+            plan.ulimits
+                .iter()
+                .map(|l| ResourcesUlimits {
+                    name: Some(l.name.clone()),
+                    soft: Some(l.soft),
+                    hard: Some(l.hard),
+                })
+                .collect(),
+        ),
         binds: some(binds.into_iter().map(bind).collect()),
         log_config: plan.log_driver.clone().map(|typ| HostConfigLogConfig { typ: Some(typ), config: None }),
         network_mode: plan.network.clone(),
@@ -208,7 +213,8 @@ mod tests {
     fn gpus_are_asked_in_each_way() {
         let all = device_requests(&GpuPlan::DeviceRequest(None));
         assert_eq!((all[0].count, &all[0].device_ids), (Some(-1), &None));
-        let some = device_requests(&GpuPlan::DeviceRequest(Some(vec![run_docker_core::types::GpuDevice::Index(1)])));
+        let some =
+            device_requests(&GpuPlan::DeviceRequest(Some(vec![run_docker_core::types::GpuDevice::Index(1)])));
         assert_eq!((some[0].count, some[0].device_ids.clone()), (None, Some(vec!["1".to_owned()])));
         let cdi = device_requests(&GpuPlan::Cdi(vec!["nvidia.com/gpu=0".to_owned()]));
         assert_eq!(cdi[0].driver.as_deref(), Some("cdi"));

@@ -80,12 +80,19 @@ impl Endpoint {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 Err(Error::failure(format!("you may not speak to the Docker Engine at {shown}"))
                     .with_source(error)
-                    .with_hint("an administrator can let you: sudo usermod -aG docker $USER, then log in again")
+                    .with_hint(
+                        "an administrator can let you: sudo usermod -aG docker $USER, then log in again",
+                    )
                     .with_hint("who is in that group can become root on this machine"))
             }
-            Err(error) => Err(Error::failure(format!("no Docker Engine answers at {shown} ({})", self.origin))
-                .with_source(error)
-                .with_hint("start it: sudo systemctl start docker, or install it: sudo apt-get install -y docker.io")),
+            Err(error) => Err(Error::failure(format!(
+                "no Docker Engine answers at {shown} ({})",
+                self.origin
+            ))
+            .with_source(error)
+            .with_hint(
+                "start it: sudo systemctl start docker, or install it: sudo apt-get install -y docker.io",
+            )),
         }
     }
 }
@@ -111,6 +118,9 @@ mod tests {
         let text = r#"{"Name": "mine", "Endpoints": {"docker": {"Host": "unix:///mine.sock"}}}"#;
         std::fs::write(meta.join("meta.json"), text).unwrap();
         let found = find(&[]).unwrap();
-        assert_eq!((found.socket.as_path(), found.origin.as_str()), (Path::new("/mine.sock"), "context mine"));
+        assert_eq!(
+            (found.socket.as_path(), found.origin.as_str()),
+            (Path::new("/mine.sock"), "context mine")
+        );
     }
 }

@@ -35,11 +35,17 @@ fn hint(message: &str) -> Option<&'static str> {
     let table = [
         ("port is already allocated", "another program has that port: choose another with -p HOST:CONTAINER"),
         ("address already in use", "another program has that port: choose another with -p HOST:CONTAINER"),
-        ("could not select device driver", "Docker cannot give GPUs yet: install nvidia-container-toolkit and restart Docker"),
+        (
+            "could not select device driver",
+            "Docker cannot give GPUs yet: install nvidia-container-toolkit and restart Docker",
+        ),
         ("unknown runtime", "see docker info for the runtimes there are"),
         ("no space left on device", "make room: docker system df, then docker system prune"),
         ("bind source path does not exist", "the directory to mount is missing, or the daemon cannot see it"),
-        ("permission denied", "the daemon may not reach a path of this run (a network home with root_squash?)"),
+        (
+            "permission denied",
+            "the daemon may not reach a path of this run (a network home with root_squash?)",
+        ),
     ];
     table.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint)
 }
@@ -54,12 +60,13 @@ pub(super) fn status(error: &Api) -> Option<u16> {
 
 /// A start that failed because of the command (126, 127), or for another reason.
 pub(super) fn start_failed(what: String, message: &str) -> Error {
-    let kind = if message.contains("executable file not found") || message.contains("no such file or directory") {
-        ErrorKind::NotFound
-    } else if message.contains("permission denied") && message.contains("exec") {
-        ErrorKind::CannotStart
-    } else {
-        ErrorKind::Failure
-    };
+    let kind =
+        if message.contains("executable file not found") || message.contains("no such file or directory") {
+            ErrorKind::NotFound
+        } else if message.contains("permission denied") && message.contains("exec") {
+            ErrorKind::CannotStart
+        } else {
+            ErrorKind::Failure
+        };
     refused(what, message).with_kind(kind)
 }

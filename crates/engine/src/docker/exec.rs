@@ -76,7 +76,8 @@ impl Docker {
         // What it gets when it does not end by itself; the next one last.
         let mut sentence: Vec<(Instant, Signal)> = Vec::new();
         loop {
-            let deadline = sentence.last().map_or_else(|| Instant::now() + Duration::from_secs(86_400), |s| s.0);
+            let deadline =
+                sentence.last().map_or_else(|| Instant::now() + Duration::from_secs(86_400), |s| s.0);
             tokio::select! {
                 end = &mut output, if output_open => {
                     let now = Instant::now();
@@ -153,7 +154,10 @@ impl Docker {
         let prefix = self.version_prefix();
         let socket = &self.endpoint.socket;
         let wait = hijack::wait(socket, &prefix, container, "not-running")?;
-        let path = format!("{prefix}/containers/{container}/attach?stream=1&stdin={}&stdout=1&stderr=1", u8::from(stdin));
+        let path = format!(
+            "{prefix}/containers/{container}/attach?stream=1&stdin={}&stdout=1&stderr=1",
+            u8::from(stdin)
+        );
         let stream = hijack::post(socket, &path, "", true, "connecting to the container")?;
         let raw = if tty && stdin { Some(RawMode::enter()?) } else { None };
         if tty {

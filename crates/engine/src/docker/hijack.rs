@@ -47,7 +47,10 @@ pub(super) fn ping(mut stream: UnixStream, bound: Duration) -> std::io::Result<O
 
 /// `Api-Version: 1.41` in the head of an answer.
 fn api_version(head: &str) -> Option<(usize, usize)> {
-    let header = head.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case("api-version"));
+    let header = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(n, _)| n.eq_ignore_ascii_case("api-version"));
     let (major, minor) = header?.1.trim().split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
@@ -115,7 +118,9 @@ pub(super) fn read_exit(mut stream: UnixStream) -> Result<u8> {
         let n = stream.read(&mut chunk).context(what)?;
         text.push_str(&String::from_utf8_lossy(&chunk[..n]));
         if let Some(answer) = json_object(&text) {
-            if let Some(message) = answer.pointer("/Error/Message").and_then(|m| m.as_str()).filter(|m| !m.is_empty()) {
+            if let Some(message) =
+                answer.pointer("/Error/Message").and_then(|m| m.as_str()).filter(|m| !m.is_empty())
+            {
                 return Err(refused(what(), message));
             }
             let code = answer.get("StatusCode").and_then(serde_json::Value::as_i64).unwrap_or(125);

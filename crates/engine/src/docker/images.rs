@@ -74,7 +74,11 @@ impl Docker {
         Some(text)
     }
 
-    pub(super) async fn build_image(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
+    pub(super) async fn build_image(
+        &self,
+        request: &BuildRequest,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
         let what = || match &request.tag {
             Some(tag) => format!("building the image {tag}"),
             None => "building the first steps of the image".to_owned(),
@@ -98,7 +102,9 @@ impl Docker {
         while let Some(part) = stream.next().await {
             let failure = match part {
                 Ok(part) => {
-                    for line in part.stream.iter().flat_map(|text| text.lines()).filter(|l| !l.trim().is_empty()) {
+                    for line in
+                        part.stream.iter().flat_map(|text| text.lines()).filter(|l| !l.trim().is_empty())
+                    {
                         say(line, progress, &mut last);
                     }
                     part.error_detail.and_then(|e| e.message)
@@ -125,13 +131,17 @@ impl Docker {
         let stream = self.api.create_image(Some(options), None, None);
         let what = || format!("fetching the image {image}");
         let hint = "see whether its name is right and the registry can be reached: docker pull";
-        self.follow_creation(Box::pin(stream), Some(bound), progress, &what).await.map_err(|e| e.with_hint(hint))
+        self.follow_creation(Box::pin(stream), Some(bound), progress, &what)
+            .await
+            .map_err(|e| e.with_hint(hint))
     }
 
     /// Follows a stream of progress; the first message has to come in time.
     async fn follow_creation(
         &self,
-        mut stream: impl Stream<Item = std::result::Result<bollard::models::CreateImageInfo, bollard::errors::Error>> + Unpin,
+        mut stream: impl Stream<
+            Item = std::result::Result<bollard::models::CreateImageInfo, bollard::errors::Error>,
+        > + Unpin,
         bound: Option<Duration>,
         progress: &mut dyn Progress,
         what: &dyn Fn() -> String,
@@ -178,9 +188,11 @@ impl Docker {
             path.push_str(&format!("&changes=LABEL%20{name}%3D{value}"));
         }
         let answer = super::hijack::upload(&self.endpoint.socket, &path, &mut file, &what())?;
-        match answer.lines().filter_map(super::hijack::json_object).find_map(|line| {
-            line.get("error").and_then(|e| e.as_str()).map(str::to_owned)
-        }) {
+        match answer
+            .lines()
+            .filter_map(super::hijack::json_object)
+            .find_map(|line| line.get("error").and_then(|e| e.as_str()).map(str::to_owned))
+        {
             Some(message) => Err(refused(what(), &message)),
             None => Ok(()),
         }

@@ -74,8 +74,10 @@ impl Docker {
             .map_err(|e| silent(e.to_string()))?;
         let Some(version) = version.filter(|version| *version >= MIN_API) else {
             // Answers to a ping have named the version since 1.25.
-            let spoken = version
-                .map_or_else(|| "an API older than 1.25".to_owned(), |(major, minor)| format!("API {major}.{minor}"));
+            let spoken = version.map_or_else(
+                || "an API older than 1.25".to_owned(),
+                |(major, minor)| format!("API {major}.{minor}"),
+            );
             return Err(Error::failure(format!(
                 "the Docker Engine at {socket} speaks {spoken}; {}.{} or newer is needed",
                 MIN_API.0, MIN_API.1
@@ -187,12 +189,7 @@ impl Engine for Docker {
         self.runtime.block_on(self.build_image(request, progress))
     }
 
-    fn pull(
-        &self,
-        image: &ImageReference,
-        connect_seconds: u64,
-        progress: &mut dyn Progress,
-    ) -> Result<()> {
+    fn pull(&self, image: &ImageReference, connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {
         let bound = Duration::from_secs(connect_seconds);
         self.runtime.block_on(self.pull_image(image, bound, progress))
     }

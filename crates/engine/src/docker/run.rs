@@ -13,6 +13,7 @@ use run_docker_core::{Error, ExitStatus, Result, RunPlan};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Docker;
 use super::create::create_body;
 use super::errors::{explain, start_failed, status};
 use super::hijack;
@@ -20,7 +21,6 @@ use super::signals::{Caught, Signals};
 use super::streams::{self, OutputEnd, Streams};
 use super::terminal::{RawMode, window_size};
 use super::volume::init_is_missing;
-use super::Docker;
 
 /// Names tried for one template: as many as could be started in its second.
 pub(super) const MAX_SUFFIX: u32 = 999;
@@ -147,7 +147,9 @@ impl Docker {
             match self.api.inspect_container(name.as_str(), None).await {
                 Err(error) if status(&error) == Some(404) => return Ok(name),
                 Err(error) => return Err(explain(error, format!("looking for the name {name}"))),
-                Ok(_) if plan.on_collision == OnCollision::Fail => return Err(self.name_is_taken(&name).await),
+                Ok(_) if plan.on_collision == OnCollision::Fail => {
+                    return Err(self.name_is_taken(&name).await);
+                }
                 Ok(_) => name = plan.name.with_suffix(suffix),
             }
         }

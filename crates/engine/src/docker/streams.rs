@@ -94,10 +94,8 @@ fn copy_input(mut stream: UnixStream, stopped: &UnixStream, tty: bool) {
 
 /// True when there is input, false when nobody wants it any more.
 fn wait_readable(input: BorrowedFd<'_>, stopped: BorrowedFd<'_>) -> bool {
-    let mut fds = [
-        PollFd::from_borrowed_fd(input, PollFlags::IN),
-        PollFd::from_borrowed_fd(stopped, PollFlags::IN),
-    ];
+    let mut fds =
+        [PollFd::from_borrowed_fd(input, PollFlags::IN), PollFd::from_borrowed_fd(stopped, PollFlags::IN)];
     loop {
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => {}

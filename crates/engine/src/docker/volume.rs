@@ -47,7 +47,8 @@ impl Docker {
             .id;
         let options = UploadToContainerOptionsBuilder::new().path(INIT_DIRECTORY).build();
         let archive = archive(self.init.bytes, &carrier).context(what)?;
-        let uploaded = self.api.upload_to_container(&carrier, Some(options), bollard::body_full(archive.into())).await;
+        let uploaded =
+            self.api.upload_to_container(&carrier, Some(options), bollard::body_full(archive.into())).await;
         let force = RemoveContainerOptionsBuilder::new().force(true).build();
         let removed = self.api.remove_container(&carrier, Some(force)).await;
         uploaded.map_err(|e| explain(e, what()))?;

@@ -118,7 +118,8 @@ mod tests {
     fn only_entries_are_entries() {
         let text = b"# c\n\n+\n-ann:::\n+@net:x:1:1:::\nshort:x:1\n\
             root:x:0:0:root:/root:/bin/bash\r\n  led:x:7:7::/:\nbad:x:one:1:::\nm\xff:x:9:9::/m:/s";
-        let found: Vec<_> = passwd_entries(text).map(|e| (e.name.to_vec(), e.uid, e.shell.to_vec())).collect();
+        let found: Vec<_> =
+            passwd_entries(text).map(|e| (e.name.to_vec(), e.uid, e.shell.to_vec())).collect();
         assert_eq!(
             found,
             [
@@ -128,9 +129,8 @@ mod tests {
             ]
         );
         let text = b"+:::\nroot:x:0:\r\nusers:x:100\nadm:x:4:syslog, ann,,bob\nbad:x::\n";
-        let found: Vec<_> = group_entries(text)
-            .map(|e| (e.name_text().into_owned(), e.gid, e.members().count()))
-            .collect();
+        let found: Vec<_> =
+            group_entries(text).map(|e| (e.name_text().into_owned(), e.gid, e.members().count())).collect();
         assert_eq!(found, [("root".into(), 0, 0), ("users".into(), 100, 0), ("adm".into(), 4, 3)]);
     }
 }

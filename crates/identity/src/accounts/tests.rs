@@ -33,9 +33,17 @@ fn passwd_puts_ours_first_and_keeps_the_rest() {
         ("no last newline", b"root:x:0:0:root:/root:/bin/sh", b"root:x:0:0:root:/root:/bin/sh"),
         ("CRLF", b"root:x:0:0:::\r\n", b"root:x:0:0:::\r\n"),
         ("NIS and comments", b"# c\n\n+ann:::::\n+::::::\n-bob\n", b"# c\n\n+ann:::::\n+::::::\n-bob\n"),
-        ("our uid taken", b"ubuntu:x:1001:1001::/home/ubuntu:/bin/sh\n", b"ubuntu:x:1001:1001::/home/ubuntu:/bin/sh\n"),
+        (
+            "our uid taken",
+            b"ubuntu:x:1001:1001::/home/ubuntu:/bin/sh\n",
+            b"ubuntu:x:1001:1001::/home/ubuntu:/bin/sh\n",
+        ),
         ("our name taken", b"ann:x:33:33::/:/bin/sh\n", b"ann:x:33:33::/:/bin/sh\n"),
-        ("both taken: no lookup would reach it", b"a:x:1:1:::\nann:x:1001:5::/old:\nb:x:2:2:::\n", b"a:x:1:1:::\nb:x:2:2:::\n"),
+        (
+            "both taken: no lookup would reach it",
+            b"a:x:1:1:::\nann:x:1001:5::/old:\nb:x:2:2:::\n",
+            b"a:x:1:1:::\nb:x:2:2:::\n",
+        ),
         ("not UTF-8", b"\xff\xfe:x:5:5:::\n\xff\n", b"\xff\xfe:x:5:5:::\n\xff\n"),
         ("no entry", b"ann\nann:x\n", b"ann\nann:x\n"),
     ] {
@@ -62,7 +70,8 @@ fn groups_are_merged_by_name() {
         group(998, "docker"),
         group(1001, "ann"),
     ]);
-    let text = b"root:x:0:\ndocker:x:999:bob,ann\nstaff:x:20:\nann:x:5:carl\r\n+:::\ndocker:!:1:dora\nusers:x:100:";
+    let text =
+        b"root:x:0:\ndocker:x:999:bob,ann\nstaff:x:20:\nann:x:5:carl\r\n+:::\ndocker:!:1:dora\nusers:x:100:";
     let edited = plan.edit_group(text);
     let expected = "ann:x:1001:carl\n\
         domain users:x:100:ann\n\
@@ -75,7 +84,8 @@ fn groups_are_merged_by_name() {
 
 #[test]
 fn two_host_groups_of_one_name_are_told_apart() {
-    let plan = ann(&[group(7, "lab"), group(5, "lab"), group(9, "lab_5"), group(5, "other"), group(8, "a:b")]);
+    let plan =
+        ann(&[group(7, "lab"), group(5, "lab"), group(9, "lab_5"), group(5, "other"), group(8, "a:b")]);
     let expected = "ann:x:1001:\nlab:x:7:ann\nlab_5_5:x:5:ann\nlab_5:x:9:ann\na_b:x:8:ann\n";
     assert_eq!(String::from_utf8_lossy(&plan.edit_group(b"")), expected);
 }

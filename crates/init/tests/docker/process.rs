@@ -128,3 +128,17 @@ fn a_process_space_of_others_works_too() {
         assert_eq!((result.code, result.out.as_str()), (9, "1001\n"), "{flags:?} {}", result.err);
     }
 }
+
+#[test]
+fn closed_streams_are_filled_and_a_broken_pipe_is_the_commands_own() {
+    let Some(image) = Image::plain() else { return };
+    let is_null = |fd: u8| format!("[ /proc/self/fd/{fd} -ef /dev/null ]");
+    let (first, others) = (is_null(0), format!("{} && {}", is_null(1), is_null(2)));
+    let script = format!(
+        "/.run-docker/init -- sh -c '{first} && echo null' <&-; \
+         /.run-docker/init -- sh -c '{others} && echo null >&3' 3>&1 >&- 2>&-; \
+         /.run-docker/init -- grep SigIgn /proc/self/status"
+    );
+    let expected = "null\nnull\nSigIgn:\t0000000000000000\n";
+    assert_eq!(image.script(&ann(&[]), &script).quiet(), expected);
+}
