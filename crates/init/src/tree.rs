@@ -157,12 +157,17 @@ impl<'a> Dir<'a> {
 
     /// Makes an empty file of somebody's, unless something has that name.
     pub(crate) fn touch(&self, name: &str, uid: u32, gid: u32) -> Result<(), Refusal> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644)) {
+        match self.create(name, Mode::from_raw_mode(0o644)) {
             Ok(fd) => Ok(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?),
             Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Makes a file that was not there.
+    fn create(&self, name: &str, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name, flags, mode)
     }
 
     /// Reads a regular file, with what is known of it.
@@ -198,10 +203,16 @@ impl<'a> Dir<'a> {
             return Ok(());
         }
         let fresh = format!(".{name}.run-docker");
-        // One may be left from an init that was killed in between.
-        let _ = rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, fresh.as_str(), flags, Mode::from_raw_mode(0o600))?;
+        // Never more open than the old one, from its first moment on.
+        let made = Mode::from_raw_mode(mode & 0o777);
+        let fd = match self.create(&fresh, made) {
+            // Left from an init that was killed in between.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty())?;
+                self.create(&fresh, made)?
+            }
+            created => created?,
+        };
         let written = self.fill(fd, &after, mode, owner, &fresh, name);
         if written.is_err() {
             // The first failure is the one to tell.
@@ -221,10 +232,14 @@ impl<'a> Dir<'a> {
     ) -> Result<(), Refusal> {
         let mut file = File::from(fd);
         file.write_all(content).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        if let Some((uid, gid)) = owner {
+        // What is right already costs a storage driver in user space nothing.
+        let now = rustix::fs::fstat(file.as_fd())?;
+        if let Some((uid, gid)) = owner.filter(|owner| *owner != (now.st_uid, now.st_gid)) {
             rustix::fs::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
-        rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?;
+        if now.st_mode & 0o7777 != mode {
+            rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?;
+        }
         Ok(rustix::fs::renameat(&self.fd, fresh, &self.fd, name)?)
     }
 }
