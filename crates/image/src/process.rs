@@ -165,7 +165,7 @@ mod tests {
         let mut lines = Vec::new();
         let copy = file.try_clone().unwrap();
         run_streaming(shell("echo data; echo words >&2"), "it", Some(copy), &mut |l| {
-            lines.push(l.to_owned())
+            lines.push(l.to_owned());
         })
         .unwrap();
         file.flush().unwrap();
