@@ -8,6 +8,7 @@
 //! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
 //! them out in the new process, [`run`] holds the launcher's side.
 
+mod attributes;
 mod bundle;
 mod cgroup;
 mod control;
