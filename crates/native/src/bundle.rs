@@ -359,10 +359,12 @@ fn empty_trash(bundle: &Path) {
     }
 }
 
-/// Made this very moment, its lock perhaps not taken yet.
+/// Made this very moment, its lock perhaps not taken yet. What seems to come
+/// from the future is older than some setting of the clock.
 fn is_young(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-    age.is_none_or(|age| age < Duration::from_secs(2))
+    let modified = fs::metadata(path).and_then(|m| m.modified());
+    let age = modified.map(|time| time.elapsed().unwrap_or_else(|future| future.duration()));
+    age.is_ok_and(|age| age < Duration::from_secs(2))
 }
 
 /// Removes an ended container from the register.

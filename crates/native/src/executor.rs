@@ -191,6 +191,7 @@ impl Machine<'_> {
                 }
                 let mut left = *read_only;
                 if self.detached {
+                    // Before Linux 5.12 it is left for afterwards.
                     left = left && attributes::make_read_only(source.as_fd()).is_err();
                     let flags =
                         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -324,7 +325,10 @@ fn resolve(root: BorrowedFd<'_>, target: &Target) -> Result<Option<OwnedFd>, Err
         };
         let made = if i == last && target.leaf == Leaf::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
+            match rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)) {
+                Ok(file) => return Ok(Some(file)),
+                Err(errno) => Err(errno),
+            }
         } else {
             rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755))
         };

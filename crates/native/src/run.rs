@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
@@ -43,6 +44,8 @@ const DEVICE_RULES: [&str; 12] = [
 /// Carries a plan out to its end; `started` is told the container's id.
 pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
     let mut run = Run::prepare(engine, plan)?;
+    // Another run of this process may find the name moved on to another image.
+    engine.let_go();
     run.bundle.record(&run.state)?;
     let signals = Signals::arm()?;
     // From here on whatever is made has somebody to remove it.
@@ -78,7 +81,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
 struct Run<'a> {
     engine: &'a Native,
     plan: &'a RunPlan,
-    image: HeldImage,
+    image: Arc<HeldImage>,
     lower: String,
     bundle: Bundle,
     host_name: String,
