@@ -13,6 +13,7 @@ mod channel;
 mod conda;
 mod document;
 mod embedded;
+mod fault;
 mod fuzz;
 mod lint;
 mod matrix;
@@ -85,7 +86,7 @@ enum Task {
         /// The same seed chooses the same moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Another program than the embedded conda of this tree
+        /// Another program than the one of this tree
         #[arg(long)]
         program: Option<PathBuf>,
     },
@@ -135,7 +136,10 @@ enum Task {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Faulty {
+    /// The embedded conda
     Conda,
+    /// The native engine
+    Native,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -160,6 +164,9 @@ fn main() -> ExitCode {
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
+        Task::Fault { which: Faulty::Native, times, seed, program } => {
+            fault::native(&program.unwrap_or_else(self::program), times, seed)
+        }
         Task::Conda => {
             println!("{}", embedded::program().display());
             true

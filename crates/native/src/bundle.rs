@@ -6,6 +6,11 @@
 //! removes its groups and its directory, whether the launcher ended well or by
 //! kill -9: there is one way of cleaning up, and every run takes it. Were both
 //! killed, nobody holds the directory's lock and the next run removes it.
+//!
+//! Removing what a container wrote can take longer than all the rest (a disk
+//! with `discard` waits for each block), so after a good end the launcher
+//! itself ends what others can see of the container, moves the directory
+//! out of the register by one rename, and leaves it to the keeper.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
@@ -27,6 +32,9 @@ use crate::{cgroup, namespaces, trees};
 /// File with the register's entry.
 const STATE: &str = "state.json";
 
+/// File with the number of the container's first process, once there is one.
+const PID: &str = "pid";
+
 /// Output of a background container.
 pub(crate) const LOG: &str = "log";
 
@@ -41,7 +49,9 @@ const DEATH_SECONDS: i64 = 20;
 pub(crate) struct State {
     /// As `ps` shows it.
     pub(crate) summary: ContainerSummary,
-    /// Its first process; 0 before there is one.
+    /// Its first process; 0 before there is one. In a file of its own, so that
+    /// the entry is written once.
+    #[serde(skip)]
     pub(crate) pid: i32,
     /// How its ids stand.
     pub(crate) map: IdMap,
@@ -115,6 +125,18 @@ impl Bundle {
         fs::rename(&fresh, self.path.join(STATE)).context(what)
     }
 
+    /// Adds the container's first process to the entry.
+    pub(crate) fn record_pid(&self, pid: i32) -> Result<()> {
+        let path = self.path.join(PID);
+        fs::write(&path, pid.to_string()).context(|| format!("writing {}", path.display()))
+    }
+
+    /// Takes the directory of an ended container out of the register. False
+    /// where that does not work: it is then removed where it is.
+    pub(crate) fn discard(&self) -> bool {
+        fs::rename(&self.path, in_trash(&self.path)).is_ok()
+    }
+
     /// From here on this process, one in the background, writes into the log.
     pub(crate) fn take_output(&self) -> Result<()> {
         let what = || "opening the container's log".to_owned();
@@ -128,9 +150,11 @@ impl Bundle {
     /// Starts the keeper, before anything exists that it would have to remove.
     pub(crate) fn keep(&self, groups: &[PathBuf], map: &IdMap, image: &File) -> Result<Keeper> {
         let what = || "starting the process that tidies up".to_owned();
+        // Those of earlier runs of this process, which nobody waited for.
+        while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
         let (reader, writer) = std::io::pipe().context(what)?;
         match namespaces::fork().context(what)? {
-            Some(pid) => Ok(Keeper { pid, pipe: Some(writer) }),
+            Some(pid) => Ok(Keeper { pid, pipe: Some(writer), awaited: true }),
             None => {
                 drop(writer);
                 namespaces::exit_now(i32::from(watch(reader, self, groups, map, image).is_err()));
@@ -144,6 +168,7 @@ impl Bundle {
 pub(crate) struct Keeper {
     pid: Pid,
     pipe: Option<PipeWriter>,
+    awaited: bool,
 }
 
 impl Keeper {
@@ -155,6 +180,12 @@ impl Keeper {
     /// The register's entry and the log are to stay.
     pub(crate) fn leave_record(&mut self) {
         self.tell("k\n");
+    }
+
+    /// What is left to remove is nobody's business: this value's end does not
+    /// wait for the keeper's.
+    pub(crate) fn dismiss(&mut self) {
+        self.awaited = false;
     }
 
     fn tell(&mut self, line: &str) {
@@ -169,8 +200,9 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.pipe.take());
         // Nothing is left once it has ended.
-        while rustix::process::waitpid(Some(self.pid), WaitOptions::empty())
-            .is_err_and(|e| e == rustix::io::Errno::INTR)
+        while self.awaited
+            && rustix::process::waitpid(Some(self.pid), WaitOptions::empty())
+                .is_err_and(|e| e == rustix::io::Errno::INTR)
         {}
     }
 }
@@ -185,6 +217,7 @@ fn watch(reader: PipeReader, bundle: &Bundle, groups: &[PathBuf], map: &IdMap, i
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);
     }
+    empty_trash(&bundle.path);
     let mut container: Option<(OwnedFd, Option<OwnedFd>)> = None;
     let mut leave_record = false;
     for line in BufReader::new(reader).lines().map_while(std::io::Result::ok) {
@@ -229,6 +262,8 @@ fn tidy(
             }
             return Ok(String::new());
         }
+        // It is in one of the two places.
+        remove_with_patience(&in_trash(path))?;
         remove_with_patience(path).map(|()| String::new())
     };
     let removed = match (map, namespace) {
@@ -260,7 +295,9 @@ pub(crate) fn register(runs: &Path) -> Vec<(PathBuf, State, bool)> {
     let mut found = Vec::new();
     for path in entries.flatten().map(|e| e.path()) {
         let Ok(text) = fs::read_to_string(path.join(STATE)) else { continue };
-        let Ok(state) = serde_json::from_str::<State>(&text) else { continue };
+        let Ok(mut state) = serde_json::from_str::<State>(&text) else { continue };
+        let pid = fs::read_to_string(path.join(PID));
+        state.pid = pid.ok().and_then(|pid| pid.parse().ok()).unwrap_or(0);
         let runs = state.exit.is_none() && is_held(&path);
         found.push((path, state, runs));
     }
@@ -296,10 +333,38 @@ fn sweep(runs: &Path) {
     }
 }
 
-/// Made this very moment, its lock perhaps not taken yet.
+/// Where a container's directory goes when it has ended.
+fn in_trash(path: &Path) -> PathBuf {
+    let store = path.parent().and_then(Path::parent).unwrap_or(path);
+    store.join("trash").join(path.file_name().unwrap_or_default())
+}
+
+/// Removes what keepers left that were killed in the middle of it. `bundle` is
+/// any container's.
+fn empty_trash(bundle: &Path) {
+    let trash = in_trash(bundle);
+    let Ok(entries) = fs::read_dir(trash.parent().unwrap_or(&trash)) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        let Ok(file) = File::open(&path) else { continue };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        let map = fs::read_to_string(path.join(STATE))
+            .ok()
+            .and_then(|text| serde_json::from_str::<State>(&text).ok())
+            .map_or(IdMap::Host, |state| state.map);
+        let _ = namespaces::as_root_inside(&map, || {
+            remove_with_patience(&path).map(|()| String::new())
+        });
+    }
+}
+
+/// Made this very moment, its lock perhaps not taken yet. What seems to come
+/// from the future is older than some setting of the clock.
 fn is_young(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-    age.is_none_or(|age| age < Duration::from_secs(2))
+    let modified = fs::metadata(path).and_then(|m| m.modified());
+    let age = modified.map(|time| time.elapsed().unwrap_or_else(|future| future.duration()));
+    age.is_ok_and(|age| age < Duration::from_secs(2))
 }
 
 /// Removes an ended container from the register.

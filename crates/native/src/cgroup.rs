@@ -6,7 +6,7 @@
 //! and removing them are the effects.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +32,12 @@ pub(crate) struct Layout {
 impl Layout {
     /// Of the calling process.
     pub(crate) fn detect() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        // The kernel writes such a file anew at each read: one that holds it all.
+        let read = |path: &str| {
+            let mut text = String::with_capacity(1 << 15);
+            let read = fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+            read.map(|_| text).unwrap_or_default()
+        };
         Self::parse(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
     }
 

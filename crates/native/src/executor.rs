@@ -13,6 +13,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::attributes;
 use crate::namespaces::{close_range, exit_now, last_errno};
 use crate::setup::{Leaf, Step, Target};
 
@@ -86,6 +87,10 @@ impl Machine<'_> {
             libc::close(self.close);
         }
         rustix::process::setsid()?;
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<(), Errno> {
         let mut byte = [0];
         match rustix::io::read(&self.go, &mut byte)? {
             1 => Ok(()),
@@ -120,6 +125,7 @@ impl Machine<'_> {
 
     fn carry_out(&mut self, step: &Step, root: &mut Option<OwnedFd>) -> Result<(), Errno> {
         match step {
+            Step::Wait => self.wait(),
             Step::Slave => {
                 let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
                 rustix::mount::mount_change(c"/", slave)
@@ -175,10 +181,18 @@ impl Machine<'_> {
                 let path = FdPath::of(place.as_fd());
                 rustix::mount::mount(kind, path.as_c_str(), kind, *flags, options.as_c_str())
             }
-            Step::Bind { slot, target, read_only } => {
+            Step::Bind { slot, target, read_only, nodes } => {
                 let Some(place) = resolve(root, target)? else { return Ok(()) };
                 let source = self.slots.get(*slot).and_then(Option::as_ref).ok_or(Errno::BADF)?;
+                if !*nodes {
+                    // Refused for a source that is no mount of its own: rather
+                    // no container than one that can open the host's devices.
+                    attributes::forbid_devices(source.as_fd())?;
+                }
+                let mut left = *read_only;
                 if self.detached {
+                    // Before Linux 5.12 it is left for afterwards.
+                    left = left && attributes::make_read_only(source.as_fd()).is_err();
                     let flags =
                         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
                     rustix::mount::move_mount(source, c"", &place, c"", flags)?;
@@ -186,7 +200,7 @@ impl Machine<'_> {
                     let (from, to) = (FdPath::of(source.as_fd()), FdPath::of(place.as_fd()));
                     rustix::mount::mount_bind_recursive(from.as_c_str(), to.as_c_str())?;
                 }
-                if *read_only {
+                if left {
                     // Opened anew: the descriptor at hand is of what is covered.
                     make_read_only(open(root, &target.path, OFlags::PATH)?.as_fd())?;
                 }
@@ -311,7 +325,10 @@ fn resolve(root: BorrowedFd<'_>, target: &Target) -> Result<Option<OwnedFd>, Err
         };
         let made = if i == last && target.leaf == Leaf::File {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)).map(|_| ())
+            match rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)) {
+                Ok(file) => return Ok(Some(file)),
+                Err(errno) => Err(errno),
+            }
         } else {
             rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755))
         };

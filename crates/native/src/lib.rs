@@ -8,6 +8,7 @@
 //! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
 //! them out in the new process, [`run`] holds the launcher's side.
 
+mod attributes;
 mod bundle;
 mod cgroup;
 mod control;
@@ -29,6 +30,7 @@ mod terminal;
 mod trees;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
@@ -83,6 +85,8 @@ pub struct Native {
     own: Store,
     machine: Option<Store>,
     map: IdMap,
+    /// The image that was asked for last: a run asks what it is and then runs it.
+    held: Mutex<Option<(ImageReference, Arc<HeldImage>)>>,
 }
 
 impl Native {
@@ -99,7 +103,7 @@ impl Native {
             if mappers { (read("/etc/subuid"), read("/etc/subgid")) } else { (String::new(), String::new()) };
         let map = IdMap::decide(uid, options.gid, &options.groups, &options.name, &subuid, &subgid);
         let machine = (own.path("") != Path::new(store::MACHINE_STORE)).then(Store::machine).flatten();
-        Ok(Self { options, own, machine, map })
+        Ok(Self { options, own, machine, map, held: Mutex::default() })
     }
 
     /// Imports an archive, a layout or a root file system; the id and the names
@@ -113,6 +117,7 @@ impl Native {
         tag: Option<&ImageReference>,
         progress: &mut dyn Progress,
     ) -> Result<(String, Vec<String>)> {
+        self.let_go();
         let imported = store::import(&self.own, &ImportSource::File(file), tag, &self.map, progress)?;
         imported.ok_or_else(|| Error::failure(format!("there is no image in {}", file.display())))
     }
@@ -123,6 +128,7 @@ impl Native {
     /// # Errors
     /// It has it and fails, or the store cannot take it.
     pub fn take_from_docker(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+        self.let_go();
         let Some(socket) = &self.options.docker_socket else { return Ok(false) };
         Ok(store::import(&self.own, &ImportSource::Docker(socket), Some(image), &self.map, progress)?
             .is_some())
@@ -145,6 +151,7 @@ impl Native {
     /// # Errors
     /// There is none, or it is in use.
     pub fn remove_image(&self, image: &ImageReference) -> Result<()> {
+        self.let_go();
         self.own.remove(image, &self.map)
     }
 
@@ -153,14 +160,29 @@ impl Native {
     /// # Errors
     /// The store cannot be changed.
     pub fn prune_images(&self) -> Result<u64> {
+        self.let_go();
         self.own.prune(&self.map)
     }
 
-    fn hold(&self, image: &ImageReference) -> Result<Option<HeldImage>> {
-        if let Some(held) = self.own.hold(image)? {
-            return Ok(Some(held));
+    fn hold(&self, image: &ImageReference) -> Result<Option<Arc<HeldImage>>> {
+        // Nobody panics with it in hand.
+        let mut last = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, held)) = last.as_ref().filter(|(name, _)| name == image) {
+            return Ok(Some(Arc::clone(held)));
         }
-        self.machine.as_ref().map_or(Ok(None), |machine| machine.hold(image))
+        let found = match (self.own.hold(image)?, &self.machine) {
+            (Some(held), _) => Some(held),
+            (None, Some(machine)) => machine.hold(image)?,
+            (None, None) => None,
+        };
+        let found = found.map(Arc::new);
+        *last = found.as_ref().map(|held| (image.clone(), Arc::clone(held)));
+        Ok(found)
+    }
+
+    /// Forgets the image that was asked for last.
+    fn let_go(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn runs(&self) -> PathBuf {
@@ -190,7 +212,7 @@ impl Engine for Native {
     }
 
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {
-        Ok(self.hold(image)?.map(|held| held.record.facts))
+        Ok(self.hold(image)?.map(|held| held.record.facts.clone()))
     }
 
     fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {

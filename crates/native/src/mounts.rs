@@ -66,6 +66,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) layout: &'a Layout,
     /// The container's own.
     pub(crate) groups: &'a [Group],
+    /// Nothing but what is granted opens as a device, by the mounts' flags.
+    pub(crate) no_devices: bool,
 }
 
 /// The steps, and how many slots they use.
@@ -81,7 +83,11 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     builder.grants()?;
     builder.bind(scene.init, INIT_DIRECTORY, true)?;
     let slots = builder.opens.len();
-    let mut steps = vec![Step::Slave];
+    let mut steps = Vec::with_capacity(128);
+    if scene.map.is_rootless() {
+        steps.push(Step::Wait);
+    }
+    steps.push(Step::Slave);
     steps.append(&mut builder.opens);
     if matches!(scene.map, IdMap::Ranges { .. }) {
         steps.push(Step::BecomeRoot);
@@ -100,6 +106,9 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
         let c = |paths: &[&str]| paths.iter().map(|p| c_text(p)).collect::<Result<Vec<_>>>();
         steps.extend(c(MASKED)?.into_iter().map(|path| Step::Mask { path }));
         steps.extend(c(READ_ONLY)?.into_iter().map(|path| Step::ReadOnly { path }));
+    }
+    if !scene.map.is_rootless() {
+        steps.push(Step::Wait);
     }
     Ok((steps, slots))
 }
@@ -133,7 +142,10 @@ impl Builder<'_> {
         } else {
             self.mount("sysfs", "", safe | MountFlags::RDONLY, "/sys")?;
         }
-        self.mount("tmpfs", "mode=755,size=65536k", MountFlags::NOSUID | MountFlags::STRICTATIME, "/dev")?;
+        // The nodes in it are mounts of their own.
+        let nodes = if self.scene.no_devices { MountFlags::NODEV } else { MountFlags::empty() };
+        let flags = MountFlags::NOSUID | MountFlags::STRICTATIME | nodes;
+        self.mount("tmpfs", "mode=755,size=65536k", flags, "/dev")?;
         let group = if matches!(self.scene.map, IdMap::Single { .. }) { "" } else { ",gid=5" };
         let pts = format!("newinstance,ptmxmode=0666,mode=0620{group}");
         self.mount("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, "/dev/pts")?;
@@ -148,7 +160,7 @@ impl Builder<'_> {
     fn devices(&mut self) -> Result<()> {
         for name in NODES {
             let path = format!("/dev/{name}");
-            self.bind(Path::new(&path), &path, false)?;
+            self.push_bind(Path::new(&path), &path, Leaf::File, false, true)?;
         }
         for (text, at) in LINKS {
             self.tree.push(Step::Link { text: c_text(text)?, target: target(at, Leaf::IfPresent)? });
@@ -229,7 +241,7 @@ impl Builder<'_> {
         self.scene
             .grants
             .iter()
-            .try_for_each(|grant| self.bind(&grant.source, &grant.target, grant.read_only))
+            .try_for_each(|grant| self.bind_any(&grant.source, &grant.target, grant.read_only, true))
     }
 
     fn mount(&mut self, kind: &str, options: &str, flags: MountFlags, at: &str) -> Result<()> {
@@ -244,6 +256,10 @@ impl Builder<'_> {
     }
 
     fn bind(&mut self, source: &Path, at: &str, read_only: bool) -> Result<()> {
+        self.bind_any(source, at, read_only, !self.scene.no_devices)
+    }
+
+    fn bind_any(&mut self, source: &Path, at: &str, read_only: bool, nodes: bool) -> Result<()> {
         let metadata = std::fs::metadata(source).map_err(|error| {
             Error::failure(format!("{} cannot be mounted at {at}", source.display())).with_source(error)
         })?;
@@ -252,22 +268,29 @@ impl Builder<'_> {
         if kind.is_fifo() && at == "/" {
             return Err(Error::failure(format!("{} cannot be mounted at {at}", source.display())));
         }
-        self.push_bind(source, at, leaf, read_only)
+        self.push_bind(source, at, leaf, read_only, nodes)
     }
 
     /// A directory that will be there by then.
     fn bind_directory(&mut self, source: &Path, at: &str, read_only: bool) -> Result<()> {
-        self.push_bind(source, at, Leaf::Directory, read_only)
+        self.push_bind(source, at, Leaf::Directory, read_only, !self.scene.no_devices)
     }
 
-    fn push_bind(&mut self, source: &Path, at: &str, leaf: Leaf, read_only: bool) -> Result<()> {
+    fn push_bind(
+        &mut self,
+        source: &Path,
+        at: &str,
+        leaf: Leaf,
+        read_only: bool,
+        nodes: bool,
+    ) -> Result<()> {
         let target = target(at, leaf)?;
         if target.depth() == 0 {
             return Err(Error::usage(format!("{} cannot be mounted at /", source.display())));
         }
         let slot = self.opens.len();
         self.opens.push(Step::Open { slot, path: c_path(source)? });
-        self.tree.push(Step::Bind { slot, target, read_only });
+        self.tree.push(Step::Bind { slot, target, read_only, nodes });
         Ok(())
     }
 }

@@ -103,8 +103,11 @@ pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
     match map {
         IdMap::Host => Ok(()),
         IdMap::Ranges { uids, gids } => {
-            run_mapper("newuidmap", &pid.to_string(), uids)?;
-            run_mapper("newgidmap", &pid.to_string(), gids)
+            // Both at once: each is a program with files to read.
+            let users = start_mapper("newuidmap", &pid.to_string(), uids);
+            let groups = start_mapper("newgidmap", &pid.to_string(), gids);
+            let users = users.and_then(|child| end_mapper("newuidmap", child));
+            groups.and_then(|child| end_mapper("newgidmap", child)).and(users)
         }
         IdMap::Single { uid, gid } => {
             let write = |file: &str, text: String| {
@@ -122,7 +125,7 @@ pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
 }
 
 /// newuidmap(1) and newgidmap(1) hold the right to map granted ids.
-fn run_mapper(program: &str, pid: &str, map: &[IdMapping]) -> Result<()> {
+fn start_mapper(program: &str, pid: &str, map: &[IdMapping]) -> Result<std::process::Child> {
     let path = mapper(program).ok_or_else(|| {
         Error::failure(format!("{program} is not installed")).with_hint("install it: apt-get install uidmap")
     })?;
@@ -131,7 +134,11 @@ fn run_mapper(program: &str, pid: &str, map: &[IdMapping]) -> Result<()> {
     for line in map {
         command.args([line.container_id, line.host_id, line.size].map(|n| n.to_string()));
     }
-    let output = command.output().context(|| format!("starting {program}"))?;
+    command.spawn().context(|| format!("starting {program}"))
+}
+
+fn end_mapper(program: &str, child: std::process::Child) -> Result<()> {
+    let output = child.wait_with_output().context(|| format!("waiting for {program}"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -100,17 +100,20 @@ pub(crate) fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>)
         let _ = go_out.write_all(b"g");
     }
     drop(go_out);
-    if let Err(error) = prepared {
-        let _ = child.wait();
-        return Err(error);
-    }
     let mut report = Vec::new();
-    report_in.read_to_end(&mut report).context(what)?;
-    if report.is_empty() {
-        return Ok(child);
+    let read = report_in.read_to_end(&mut report);
+    match prepared {
+        // What cannot be done for a process that has failed is its failure.
+        Err(error) if report.is_empty() => {
+            let _ = child.wait();
+            Err(error)
+        }
+        Ok(()) if report.is_empty() => read.context(what).map(|_| child),
+        _ => {
+            let _ = child.wait();
+            Err(failed_step(steps, &report))
+        }
     }
-    let _ = child.wait();
-    Err(failed_step(steps, &report))
 }
 
 fn failed_step(steps: &[Step], report: &[u8]) -> Error {

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
-use run_docker_core::types::ContainerName;
+use run_docker_core::types::{ContainerName, MountSource};
 use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
@@ -22,7 +23,7 @@ use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::store::HeldImage;
 use crate::terminal::RawMode;
-use crate::{Native, gpus, prepare, refuse};
+use crate::{Native, attributes, gpus, prepare, refuse};
 
 /// Devices that every container may open or make (the list of runc).
 const DEVICE_RULES: [&str; 12] = [
@@ -43,6 +44,8 @@ const DEVICE_RULES: [&str; 12] = [
 /// Carries a plan out to its end; `started` is told the container's id.
 pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
     let mut run = Run::prepare(engine, plan)?;
+    // Another run of this process may find the name moved on to another image.
+    engine.let_go();
     run.bundle.record(&run.state)?;
     let signals = Signals::arm()?;
     // From here on whatever is made has somebody to remove it.
@@ -53,8 +56,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
     run.make_groups()?;
     let sockets = process::terminal_sockets(plan.stdio.tty)?;
     let mut child = run.start(sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()), &mut keeper)?;
-    run.state.pid = child.pid.as_raw_nonzero().get();
-    run.bundle.record(&run.state)?;
+    run.bundle.record_pid(child.pid.as_raw_nonzero().get())?;
     started(&run.bundle.id);
     let status = match sockets {
         Some((ours, theirs)) => {
@@ -69,6 +71,8 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
         run.state.exit = Some(status.0);
         "exited".clone_into(&mut run.state.summary.state);
         run.bundle.record(&run.state)?;
+    } else if run.vanish() {
+        keeper.dismiss();
     }
     Ok(status)
 }
@@ -77,7 +81,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
 struct Run<'a> {
     engine: &'a Native,
     plan: &'a RunPlan,
-    image: HeldImage,
+    image: Arc<HeldImage>,
     lower: String,
     bundle: Bundle,
     host_name: String,
@@ -87,6 +91,7 @@ struct Run<'a> {
     layout: Layout,
     limits: Limits<'a>,
     groups: Vec<Group>,
+    no_devices: bool,
     state: State,
 }
 
@@ -113,16 +118,18 @@ impl<'a> Run<'a> {
 
         let rootless = engine.map.is_rootless();
         let layout = Layout::detect();
+        let no_devices = !rootless && mounts_can_guard(plan)?;
         let limits = Limits {
             cpus: plan.cpus.as_ref(),
             mems: plan.mems.as_ref(),
             memory: plan.memory.map(|m| m.0),
-            devices: (!rootless && !plan.privileged).then(|| device_rules(&grants)),
+            devices: (!rootless && !plan.privileged && !no_devices).then(|| device_rules(&grants)),
         };
         // On version 1 nobody but root has groups to give.
         let may_limit = !rootless || layout.v2.is_some();
         let groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
-        let guarded = !rootless && groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
+        let by_group = groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
+        let guarded = !rootless && (no_devices || by_group);
         let unconfined = |o: &String| o.starts_with("seccomp") && o.ends_with("unconfined");
         let state = State {
             summary: summary(plan, &name, &bundle.id),
@@ -149,6 +156,7 @@ impl<'a> Run<'a> {
             layout,
             limits,
             groups,
+            no_devices,
             state,
         })
     }
@@ -178,6 +186,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Ends what others can see of the dead container: its groups, its hold on
+    /// the image, its name. False: the keeper must see to it.
+    fn vanish(&self) -> bool {
+        self.groups.iter().all(|group| cgroup::remove(&group.path).is_ok())
+            && self.image.lock.unlock().is_ok()
+            && self.bundle.discard()
+    }
+
     fn has_group(&self, controller: &str) -> bool {
         self.groups
             .iter()
@@ -197,6 +213,7 @@ impl<'a> Run<'a> {
             grants: &self.grants,
             layout: &self.layout,
             groups: &self.groups,
+            no_devices: self.no_devices,
         };
         let (mut steps, slots) = mounts::steps(&scene)?;
         steps.extend(self.finish(terminal)?);
@@ -330,6 +347,22 @@ fn device(text: &str) -> Grant {
     let source = parts.next().unwrap_or("");
     let inside = parts.next().filter(|p| p.starts_with('/')).unwrap_or(source);
     Grant { source: source.into(), target: inside.to_owned(), read_only: false }
+}
+
+/// Whether the flags of mounts keep root of the machine from every device that
+/// was not granted, as the whitelist of a control group does: whoever cannot
+/// mount cannot lift them. Changing a group takes the kernel a grace period of
+/// RCU, 10 ms and more, so the group is for those alone who could.
+fn mounts_can_guard(plan: &RunPlan) -> Result<bool> {
+    let set = capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, true)?;
+    // Some of the host's nodes are asked for, and which of them may be opened
+    // is what the whitelist tells.
+    let nodes = plan.mounts.iter().any(|mount| match &mount.source {
+        MountSource::Bind(source) => matches!(source.as_str(), "/" | "/dev") || source.starts_with("/dev/"),
+        MountSource::Volume(_) => false,
+    });
+    let memory = plan.tmpfs.iter().any(|tmpfs| tmpfs.options.split(',').any(|option| option == "dev"));
+    Ok(!capabilities::has(set, "CAP_SYS_ADMIN") && !nodes && !memory && attributes::available())
 }
 
 fn device_rules(grants: &[Grant]) -> Vec<String> {

@@ -58,6 +58,10 @@ impl Target {
 /// One thing to do. Carried out in order.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// Waits until the launcher has done what only it can do for this process.
+    /// Its ids must be mapped before the first mount; a control group, which
+    /// takes the kernel milliseconds to change, before the first program.
+    Wait,
     /// No mount of ours reaches the host, theirs still reach us.
     Slave,
     /// Opens a file of the host as the user, for a later [`Step::Bind`].
@@ -77,8 +81,8 @@ pub(crate) enum Step {
     Link { text: CString, target: Target },
     /// A new file system.
     Mount { kind: CString, options: CString, flags: MountFlags, target: Target },
-    /// An opened file of the host.
-    Bind { slot: usize, target: Target, read_only: bool },
+    /// An opened file of the host; `nodes`: devices in it can be opened.
+    Bind { slot: usize, target: Target, read_only: bool, nodes: bool },
     /// Makes the directory the root of the process and lets go of the host's.
     Pivot,
     /// Hides a file or directory. Absolute path, after the pivot.
@@ -116,6 +120,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |path: &CString| path.to_string_lossy().into_owned();
         match self {
+            Self::Wait => f.write_str("waiting for the launcher"),
             Self::Slave => f.write_str("separating the mounts from the host's"),
             Self::Open { path, .. } => write!(f, "opening {}", text(path)),
             Self::BecomeRoot => f.write_str("becoming root of the user namespace"),

@@ -5,8 +5,6 @@
 //! and translated here: numbers that are always allowed become ranges, since
 //! the kernel asks the program at each call (and remembers such answers).
 
-use std::collections::BTreeMap;
-
 use run_docker_core::Result;
 use run_docker_core::error::Context as _;
 use serde::Deserialize;
@@ -33,53 +31,56 @@ const X32: u32 = 0x4000_0000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Profile {
+struct Profile<'a> {
     default_errno_ret: u32,
-    syscalls: Vec<Rule>,
+    #[serde(borrow)]
+    syscalls: Vec<Rule<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Rule {
-    names: Vec<String>,
-    action: String,
+struct Rule<'a> {
+    names: Vec<&'a str>,
+    action: &'a str,
     #[serde(default)]
     errno_ret: Option<u32>,
-    #[serde(default)]
-    args: Vec<Argument>,
-    #[serde(default)]
-    includes: Condition,
-    #[serde(default)]
-    excludes: Condition,
+    #[serde(default, borrow)]
+    args: Vec<Argument<'a>>,
+    #[serde(default, borrow)]
+    includes: Condition<'a>,
+    #[serde(default, borrow)]
+    excludes: Condition<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Argument {
+struct Argument<'a> {
     index: u32,
     value: u64,
     #[serde(default)]
     value_two: u64,
-    op: String,
+    op: &'a str,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Condition {
-    caps: Vec<String>,
-    arches: Vec<String>,
+struct Condition<'a> {
+    #[serde(borrow)]
+    caps: Vec<&'a str>,
+    #[serde(borrow)]
+    arches: Vec<&'a str>,
 }
 
-impl Rule {
+impl Rule<'_> {
     fn applies(&self, caps: u64) -> bool {
-        let has = |names: &[String]| names.iter().any(|name| capabilities::has(caps, name));
-        let arch_fits = self.includes.arches.is_empty() || self.includes.arches.iter().any(|a| a == NAME);
+        let has = |names: &[&str]| names.iter().any(|name| capabilities::has(caps, name));
+        let arch_fits = self.includes.arches.is_empty() || self.includes.arches.contains(&NAME);
         let caps_fit = self.includes.caps.is_empty() || has(&self.includes.caps);
-        arch_fits && caps_fit && !has(&self.excludes.caps) && !self.excludes.arches.iter().any(|a| a == NAME)
+        arch_fits && caps_fit && !has(&self.excludes.caps) && !self.excludes.arches.contains(&NAME)
     }
 
     fn verdict(&self) -> u32 {
-        match self.action.as_str() {
+        match self.action {
             "SCMP_ACT_ALLOW" => libc::SECCOMP_RET_ALLOW,
             _ => refusal(self.errno_ret.unwrap_or(1)),
         }
@@ -95,21 +96,34 @@ fn refusal(errno: u32) -> u32 {
 /// # Errors
 /// The profile inside this program is damaged.
 pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
-    let profile: Profile =
+    let profile: Profile<'_> =
         serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
-    let numbers: BTreeMap<&str, u32> =
-        COMMON.iter().chain(LEGACY).filter_map(|(name, n)| Some((*name, u32::try_from(*n).ok()?))).collect();
-    // What each number meets, in the profile's order.
-    let mut rules: BTreeMap<u32, Vec<(&[Argument], u32)>> = BTreeMap::new();
+    let mut rules = Vec::with_capacity(512);
     for rule in profile.syscalls.iter().filter(|rule| rule.applies(caps)) {
-        for number in rule.names.iter().filter_map(|name| numbers.get(name.as_str())) {
-            rules.entry(*number).or_default().push((&rule.args, rule.verdict()));
-        }
+        let numbers = rule.names.iter().filter_map(|name| number(name));
+        rules.extend(numbers.map(|number| Meets { number, args: &rule.args, verdict: rule.verdict() }));
     }
+    // By number, and for each of them in the profile's order.
+    rules.sort_by_key(|rule| rule.number);
     Ok(assemble(&rules, refusal(profile.default_errno_ret)))
 }
 
-fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> Vec<libc::sock_filter> {
+/// What a system call of this number meets.
+struct Meets<'a> {
+    number: u32,
+    args: &'a [Argument<'a>],
+    verdict: u32,
+}
+
+/// Number of a name. Every run asks for some hundred: the tables are sorted.
+fn number(name: &str) -> Option<u32> {
+    let find = |table: &[(&str, libc::c_long)]| {
+        table.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| table[at].1)
+    };
+    u32::try_from(find(COMMON).or_else(|| find(LEGACY))?).ok()
+}
+
+fn assemble(rules: &[Meets<'_>], otherwise: u32) -> Vec<libc::sock_filter> {
     let mut code = vec![
         load(4),
         // Another architecture's numbers (32-bit programs) mean other calls.
@@ -119,19 +133,18 @@ fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> V
         jump(libc::BPF_JGE, X32, 0, 1),
         give(refusal(38)),
     ];
-    let free = |list: &[(&[Argument], u32)]| {
-        list.iter().find(|(args, _)| args.is_empty()).map(|(_, verdict)| *verdict)
-    };
+    let calls = || rules.chunk_by(|a, b| a.number == b.number);
     let mut ranges: Vec<(u32, u32, u32)> = Vec::new();
-    for (number, list) in rules {
+    for list in calls() {
+        let (number, first) = (list[0].number, &list[0]);
         // A rule without conditions decides, unless a stricter one comes first.
-        let conditional = list.first().is_some_and(|(args, _)| !args.is_empty());
-        match (free(list), ranges.last_mut()) {
-            (Some(verdict), _) if conditional && verdict != list[0].1 => {}
-            (Some(verdict), Some((_, end, same))) if *end + 1 == *number && *same == verdict => {
-                *end = *number;
+        let free = list.iter().find(|rule| rule.args.is_empty()).map(|rule| rule.verdict);
+        match (free, ranges.last_mut()) {
+            (Some(verdict), _) if !first.args.is_empty() && verdict != first.verdict => {}
+            (Some(verdict), Some((_, end, same))) if *end + 1 == number && *same == verdict => {
+                *end = number;
             }
-            (Some(verdict), _) => ranges.push((*number, *number, verdict)),
+            (Some(verdict), _) => ranges.push((number, number, verdict)),
             (None, _) => {}
         }
     }
@@ -141,15 +154,15 @@ fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> V
         code.push(give(*verdict));
     }
     let decided = |number: u32| ranges.iter().any(|(start, end, _)| (*start..=*end).contains(&number));
-    for (number, list) in rules.iter().filter(|(number, _)| !decided(**number)) {
+    for list in calls().filter(|list| !decided(list[0].number)) {
         let mut body = Vec::new();
-        for (args, verdict) in list {
-            body.extend(conditions(args, *verdict));
+        for rule in list {
+            body.extend(conditions(rule.args, rule.verdict));
         }
         body.push(give(otherwise));
         // The block is short: the profile has at most five rules for a call.
         let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
-        code.push(jump(libc::BPF_JEQ, *number, 0, over));
+        code.push(jump(libc::BPF_JEQ, list[0].number, 0, over));
         code.extend(body);
     }
     code.push(give(otherwise));
@@ -157,12 +170,12 @@ fn assemble(rules: &BTreeMap<u32, Vec<(&[Argument], u32)>>, otherwise: u32) -> V
 }
 
 /// All of `args`, then the verdict; else on to what follows.
-fn conditions(args: &[Argument], verdict: u32) -> Vec<libc::sock_filter> {
+fn conditions(args: &[Argument<'_>], verdict: u32) -> Vec<libc::sock_filter> {
     let mut tests: Vec<(bool, Vec<libc::sock_filter>)> = Vec::new();
     for arg in args {
         let low = load(16 + arg.index * 8);
         let high = load(20 + arg.index * 8);
-        let (value, mask) = match arg.op.as_str() {
+        let (value, mask) = match arg.op {
             "SCMP_CMP_MASKED_EQ" => (arg.value_two, arg.value),
             _ => (arg.value, u64::MAX),
         };
@@ -257,6 +270,14 @@ mod tests {
             };
             at += usize::from(if yes { i.jt } else { i.jf });
         }
+    }
+
+    #[test]
+    fn names_are_found_by_halving() {
+        for table in [COMMON, LEGACY] {
+            assert!(table.is_sorted_by_key(|(name, _)| *name));
+        }
+        assert_eq!((number("read"), number("nosuchcall")), (u32::try_from(libc::SYS_read).ok(), None));
     }
 
     #[test]

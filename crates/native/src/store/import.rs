@@ -130,11 +130,13 @@ impl Drop for WorkDir<'_> {
 }
 
 /// Removes what killed imports left. One that was made this very moment and is
-/// not locked yet is spared by its age.
+/// not locked yet is spared by its age; one from the future is older than some
+/// setting of the clock.
 fn sweep(tmp: &Path, map: &IdMap) -> Result<()> {
     let old = |path: &Path| {
-        let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-        age.is_some_and(|age| age.as_secs() >= 5)
+        let modified = fs::metadata(path).and_then(|m| m.modified());
+        let age = modified.map(|time| time.elapsed().unwrap_or_else(|future| future.duration()));
+        age.is_ok_and(|age| age.as_secs() >= 5)
     };
     let mut dead = Vec::new();
     for name in super::entries(tmp)? {

@@ -8,6 +8,7 @@
 //! names/<name>    the image that a name stands for
 //! tmp/<id>/       what is being made; whose lock nobody holds is rubbish
 //! run/<id>/       a running container's upper layer and state
+//! trash/<id>/     one that ended, on its way out; whose lock nobody holds is rubbish
 //! init/<hex>/     run-docker-init
 //! ```
 //! Everything becomes visible by one rename(2), so that a process killed at any
@@ -95,10 +96,10 @@ impl Store {
     /// The caller's own, made when missing.
     pub(crate) fn own(root: &Path) -> Result<Self> {
         let _mask = trees::OpenMask::set();
-        for dir in ["", "layers", "images", "names", "tmp", "run", "init"] {
+        for dir in ["", "layers", "images", "names", "tmp", "run", "trash", "init"] {
             let path = root.join(dir);
             // Others may read what root unpacked, and nobody what a user did.
-            let shared = rustix::process::geteuid().is_root() && !matches!(dir, "run" | "tmp");
+            let shared = rustix::process::geteuid().is_root() && !matches!(dir, "run" | "tmp" | "trash");
             let mode = if shared { 0o755 } else { 0o700 };
             match fs::DirBuilder::new().recursive(dir.is_empty()).mode(mode).create(&path) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
