@@ -196,7 +196,7 @@ fn find_base(
         Base::Named(image) => (image.clone(), false),
         Base::Debian => return made_on_the_spot(engine, options, progress),
     };
-    if engine.image(&wanted)?.is_some() {
+    if engine.can_build_on(&wanted)? {
         return Ok(wanted);
     }
     let failure = if options.offline {
@@ -222,7 +222,7 @@ fn made_on_the_spot(
 ) -> Result<ImageReference> {
     let distribution = host_distribution();
     let tag: ImageReference = format!("run-docker/base:{}", distribution.suite).parse()?;
-    if !options.no_cache && engine.image(&tag)?.is_some() {
+    if !options.no_cache && engine.can_build_on(&tag)? {
         return Ok(tag);
     }
     bootstrap(engine, &distribution, &tag, options.is_root, &options.path, progress)?;

@@ -8,6 +8,7 @@
 //! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
 //! them out in the new process, [`run`] holds the launcher's side.
 
+mod build;
 mod bundle;
 mod cgroup;
 mod control;
@@ -15,6 +16,7 @@ mod executor;
 mod gpus;
 mod idmap;
 mod layers;
+mod lookup;
 mod mounts;
 mod namespaces;
 mod prepare;
@@ -179,7 +181,7 @@ impl Engine for Native {
             mode: match self.map {
                 IdMap::Host => EngineMode::Rootful,
                 IdMap::Ranges { .. } => EngineMode::KeepId,
-                IdMap::Single { .. } => EngineMode::SingleId,
+                IdMap::Single { .. } | IdMap::SingleRoot { .. } => EngineMode::SingleId,
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             endpoint: self.own.path("").to_string_lossy().into_owned(),
@@ -227,11 +229,16 @@ impl Engine for Native {
         control::remove(&self.runs(), container, force)
     }
 
-    fn build(&self, request: &BuildRequest, _progress: &mut dyn Progress) -> Result<()> {
-        let what = request.tag.as_ref().map_or_else(|| "an image".to_owned(), ToString::to_string);
-        Err(Error::failure(format!("building {what}: the native engine cannot build images yet"))
-            .with_hint("build it on Docker (run-docker build) and try again: it is taken from there")
-            .with_hint("or import an archive: run-docker image import FILE --tag NAME:TAG"))
+    fn build(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
+        build::build(self, request, progress)
+    }
+
+    fn can_build_on(&self, image: &ImageReference) -> Result<bool> {
+        Ok(self.own.hold(image)?.is_some())
+    }
+
+    fn take_from_neighbour(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+        self.take_from_docker(image, progress)
     }
 
     fn pull(&self, image: &ImageReference, _connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
@@ -17,7 +17,7 @@ use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
 use crate::process::{self, Child, Start};
-use crate::security::{capabilities, seccomp};
+use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::store::HeldImage;
@@ -42,11 +42,27 @@ const DEVICE_RULES: [&str; 12] = [
 
 /// Carries a plan out to its end; `started` is told the container's id.
 pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
-    let mut run = Run::prepare(engine, plan)?;
+    let held = engine.hold(&plan.image)?;
+    let image =
+        held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+    carry_out(engine, plan, image, &engine.map, started, &mut |_| Ok(()))
+}
+
+/// As [`run`], in this image and with ids that stand so; `ended` may take
+/// something out of the container's directory before it goes.
+pub(crate) fn carry_out(
+    engine: &Native,
+    plan: &RunPlan,
+    image: HeldImage,
+    map: &IdMap,
+    started: &mut dyn FnMut(&str),
+    ended: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<ExitStatus> {
+    let mut run = Run::prepare(engine, plan, image, map)?;
     run.bundle.record(&run.state)?;
     let signals = Signals::arm()?;
     // From here on whatever is made has somebody to remove it.
-    let mut keeper = run.bundle.keep(&run.state.groups, &engine.map, &run.image.lock)?;
+    let mut keeper = run.bundle.keep(&run.state.groups, map, &run.image.lock)?;
     if run.state.keep {
         keeper.leave_record();
     }
@@ -65,6 +81,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
         }
         None => child.watch(&signals, None),
     }?;
+    ended(&run.bundle.path)?;
     if run.state.keep {
         run.state.exit = Some(status.0);
         "exited".clone_into(&mut run.state.summary.state);
@@ -75,7 +92,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
 
 /// A run that is prepared on disk; nothing of it lives yet.
 struct Run<'a> {
-    engine: &'a Native,
+    map: &'a IdMap,
     plan: &'a RunPlan,
     image: HeldImage,
     lower: String,
@@ -91,27 +108,25 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn prepare(engine: &'a Native, plan: &'a RunPlan) -> Result<Self> {
-        let held = engine.hold(&plan.image)?;
-        let image =
-            held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+    fn prepare(engine: &Native, plan: &'a RunPlan, image: HeldImage, map: &'a IdMap) -> Result<Self> {
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         let lower = bundle.lower(&image.layers)?;
         if plan.stdio.detach {
             bundle.take_output()?;
         }
-        if image.is_foreign && engine.map.is_rootless() {
+        if image.is_foreign && map.is_rootless() {
             prepare::seed_upper(&image, &bundle.path.join("upper"))?;
         }
         let host_name = plan.hostname.clone().unwrap_or_else(host_name);
-        let files = prepare::small_files(&bundle.path, plan, &host_name)?;
+        let mut files = prepare::small_files(&bundle.path, plan, &host_name)?;
+        files.extend(prepare::apt_settings(&bundle.path, map)?);
         let init = prepare::init_directory(&engine.own, &engine.options.init_digest, engine.options.init)?;
         let gpu = gpus::grant(&plan.gpus)?;
         let mut grants = gpu.files;
         grants.extend(plan.devices.iter().map(|text| device(text)));
 
-        let rootless = engine.map.is_rootless();
+        let rootless = map.is_rootless();
         let layout = Layout::detect();
         let limits = Limits {
             cpus: plan.cpus.as_ref(),
@@ -127,7 +142,7 @@ impl<'a> Run<'a> {
         let state = State {
             summary: summary(plan, &name, &bundle.id),
             pid: 0,
-            map: engine.map.clone(),
+            map: map.clone(),
             groups: groups.iter().map(|g| g.path.clone()).collect(),
             env: prepare::environment(&image, plan, &host_name, &gpu.env),
             working_dir: plan.working_dir.clone(),
@@ -137,7 +152,7 @@ impl<'a> Run<'a> {
             exit: None,
         };
         Ok(Self {
-            engine,
+            map,
             plan,
             image,
             lower,
@@ -165,7 +180,7 @@ impl<'a> Run<'a> {
             }
         });
         match failure {
-            Some(error) if !self.engine.map.is_rootless() => return Err(error),
+            Some(error) if !self.map.is_rootless() => return Err(error),
             _ => {}
         }
         if self.limits.memory.is_some() && !self.has_group("memory") {
@@ -188,7 +203,7 @@ impl<'a> Run<'a> {
     fn start(&self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
         let scene = Scene {
             plan: self.plan,
-            map: &self.engine.map,
+            map: self.map,
             bundle: &self.bundle.path,
             lower: &self.lower,
             root_mode: prepare::root_mode(&self.image),
@@ -203,7 +218,7 @@ impl<'a> Run<'a> {
         let how = Start {
             steps: &steps,
             slots,
-            flags: flags(self.plan, &self.engine.map),
+            flags: flags(self.plan, self.map),
             die_with_parent: self.plan.init.die_with_launcher,
             hidden: false,
         };
@@ -215,7 +230,7 @@ impl<'a> Run<'a> {
 
     /// What only the launcher can do for the new process.
     fn admit(&self, child: &Child) -> Result<()> {
-        namespaces::write_maps(&self.engine.map, child.pid)?;
+        namespaces::write_maps(self.map, child.pid)?;
         let pid = child.pid.as_raw_nonzero().get();
         for group in &self.groups {
             cgroup::enter(&group.path, pid)?;
@@ -254,10 +269,14 @@ impl<'a> Run<'a> {
         }
         let asked = plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
         if asked
-            || matches!(self.engine.map, IdMap::Single { .. })
+            || matches!(self.map, IdMap::Single { .. })
             || plan.init.privileges == Privileges::Unchanged
         {
             steps.push(Step::NoNewPrivileges);
+        }
+        if matches!(self.map, IdMap::SingleRoot { .. }) {
+            // Last: it would keep our own steps from changing ids.
+            steps.push(Step::Seccomp(fake_root::program()));
         }
         let argv = [INIT_PATH].into_iter().chain(plan.command.iter().map(String::as_str));
         let env = self.state.env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;
