@@ -6,6 +6,7 @@
 
 mod archives;
 mod background;
+mod build;
 mod compare;
 mod leftovers;
 mod places;
