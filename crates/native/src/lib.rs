@@ -8,6 +8,7 @@
 //! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
 //! them out in the new process, [`run`] holds the launcher's side.
 
+mod attach;
 mod build;
 mod bundle;
 mod cgroup;
@@ -16,6 +17,7 @@ mod executor;
 mod gpus;
 mod idmap;
 mod layers;
+mod logs;
 mod lookup;
 mod mounts;
 mod namespaces;
@@ -201,7 +203,11 @@ impl Engine for Native {
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
         refuse::check(plan, &self.map)?;
-        if plan.stdio.detach { control::run_detached(self, plan) } else { run::run(self, plan, &mut |_| {}) }
+        match (plan.stdio.detach, plan.stdio.tty) {
+            (true, _) => attach::run_detached(self, plan),
+            (false, true) => attach::run_in_terminal(self, plan),
+            (false, false) => run::run(self, plan),
+        }
     }
 
     fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>> {
@@ -212,13 +218,12 @@ impl Engine for Native {
         control::exec(&self.runs(), request)
     }
 
-    fn attach(&self, container: &str, _stdin: bool) -> Result<ExitStatus> {
-        Err(Error::failure(format!("attaching to {container}: the native engine cannot do that yet"))
-            .with_hint(format!("a second shell in it: run-docker exec {container}")))
+    fn attach(&self, container: &str, stdin: bool) -> Result<ExitStatus> {
+        control::attach(&self.runs(), container, stdin)
     }
 
     fn logs(&self, request: &LogsRequest) -> Result<()> {
-        control::logs(&self.runs(), request)
+        logs::logs(&self.runs(), request)
     }
 
     fn stop(&self, container: &str, grace_seconds: u32) -> Result<()> {

@@ -11,6 +11,7 @@ use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
 
+use crate::attach::{Monitor, Pipes, Wires, let_go_of_streams};
 use crate::bundle::{Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
@@ -21,7 +22,6 @@ use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::store::HeldImage;
-use crate::terminal::RawMode;
 use crate::{Native, gpus, prepare, refuse};
 
 /// Devices that every container may open or make (the list of runc).
@@ -40,13 +40,32 @@ const DEVICE_RULES: [&str; 12] = [
     "c 10:200 rwm",
 ];
 
-/// Carries a plan out to its end; `started` is told the container's id.
-pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
-    let held = engine.hold(&plan.image)?;
-    let image =
-        held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
-    carry_out(engine, plan, image, &engine.map, started, &mut |_| Ok(()))
+/// Carries a plan out to its end, the launcher's streams being the container's.
+pub(crate) fn run(engine: &Native, plan: &RunPlan) -> Result<ExitStatus> {
+    carry_out(engine, plan, image_of(engine, plan)?, &engine.map, None, &mut |_| Ok(()))
 }
+
+/// As [`run`], in a monitor; `started` is told the container's id and name.
+pub(crate) fn run_watched<'w>(
+    engine: &Native,
+    plan: &RunPlan,
+    monitor: &'w mut Monitor,
+    started: Started<'w>,
+) -> Result<ExitStatus> {
+    let watched = Some((monitor, started));
+    carry_out(engine, plan, image_of(engine, plan)?, &engine.map, watched, &mut |_| Ok(()))
+}
+
+fn image_of(engine: &Native, plan: &RunPlan) -> Result<HeldImage> {
+    let held = engine.hold(&plan.image)?;
+    held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))
+}
+
+/// A monitor, and who is told of the start.
+type Watched<'w> = (&'w mut Monitor, Started<'w>);
+
+/// Told the container's id and name.
+type Started<'w> = &'w mut (dyn FnMut(&str, &str) + 'w);
 
 /// As [`run`], in this image and with ids that stand so; `ended` may take
 /// something out of the container's directory before it goes.
@@ -55,7 +74,7 @@ pub(crate) fn carry_out(
     plan: &RunPlan,
     image: HeldImage,
     map: &IdMap,
-    started: &mut dyn FnMut(&str),
+    watched: Option<Watched<'_>>,
     ended: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<ExitStatus> {
     let mut run = Run::prepare(engine, plan, image, map)?;
@@ -67,20 +86,13 @@ pub(crate) fn carry_out(
         keeper.leave_record();
     }
     run.make_groups()?;
-    let sockets = process::terminal_sockets(plan.stdio.tty)?;
-    let mut child = run.start(sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()), &mut keeper)?;
-    run.state.pid = child.pid.as_raw_nonzero().get();
-    run.bundle.record(&run.state)?;
-    started(&run.bundle.id);
-    let status = match sockets {
-        Some((ours, theirs)) => {
-            drop(theirs);
-            let relay = process::relay(&ours)?;
-            let _raw = RawMode::enter()?;
-            child.watch(&signals, Some(relay))
+    let status = match watched {
+        Some(watched) => run.under_monitor(watched, &mut keeper, &signals)?,
+        None => {
+            let mut child = run.begin(None, &mut keeper)?;
+            child.watch(&signals, None)?
         }
-        None => child.watch(&signals, None),
-    }?;
+    };
     ended(&run.bundle.path)?;
     if run.state.keep {
         run.state.exit = Some(status.0);
@@ -112,9 +124,6 @@ impl<'a> Run<'a> {
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         let lower = bundle.lower(&image.layers)?;
-        if plan.stdio.detach {
-            bundle.take_output()?;
-        }
         if image.is_foreign && map.is_rootless() {
             prepare::seed_upper(&image, &bundle.path.join("upper"))?;
         }
@@ -166,6 +175,39 @@ impl<'a> Run<'a> {
             groups,
             state,
         })
+    }
+
+    /// The container comes to life and into the register.
+    fn begin(&mut self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
+        let child = self.start(terminal, keeper)?;
+        self.state.pid = child.pid.as_raw_nonzero().get();
+        self.bundle.record(&self.state)?;
+        Ok(child)
+    }
+
+    fn under_monitor(
+        &mut self,
+        (monitor, started): Watched<'_>,
+        keeper: &mut Keeper,
+        signals: &Signals,
+    ) -> Result<ExitStatus> {
+        let tty = self.plan.stdio.tty;
+        monitor.open(&self.bundle.path, tty)?;
+        let sockets = process::terminal_sockets(tty)?;
+        let pipes = if tty { None } else { Some(Pipes::connect(self.plan.stdio.stdin)?) };
+        let terminal = sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
+        let child = self.begin(terminal, keeper)?;
+        let wires = match (sockets, pipes) {
+            (Some((ours, theirs)), _) => {
+                drop(theirs);
+                Wires::terminal(process::receive(&ours)?)?
+            }
+            (None, Some(pipes)) => pipes.wires()?,
+            (None, None) => return Err(Error::failure("the container has no streams")),
+        };
+        started(&self.bundle.id, &self.state.summary.name);
+        let_go_of_streams()?;
+        monitor.watch(&child, signals, wires)
     }
 
     /// Makes the groups. Root's must succeed; a user's are given up where the

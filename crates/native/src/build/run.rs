@@ -75,7 +75,7 @@ impl Build<'_> {
         drop(said);
         let image = self.image(layers)?;
         let map = self.map;
-        let status = run::carry_out(self.engine, plan, image, map, &mut |_| {}, &mut |bundle| {
+        let status = run::carry_out(self.engine, plan, image, map, None, &mut |bundle| {
             let text = namespaces::as_root_inside(map, || {
                 std::fs::rename(bundle.join("upper"), kept).context(|| "keeping what a step wrote".to_owned())?;
                 Ok(String::new())
