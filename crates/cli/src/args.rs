@@ -294,6 +294,9 @@ pub(crate) struct BuildArgs {
     /// Name of the image [default: <user>/cuda-miniconda:latest]
     #[arg(short, long, value_name = "IMAGE")]
     pub(crate) tag: Option<String>,
+    /// Engine that builds: auto, docker or native
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<String>,
     /// Ask no registry
     #[arg(long)]
     pub(crate) offline: bool,

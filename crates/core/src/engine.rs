@@ -188,6 +188,24 @@ pub trait Engine {
     /// No such container, or it runs and `force` is not given.
     fn remove(&self, container: &str, force: bool) -> Result<()>;
 
+    /// Whether a build may start from this image without fetching it.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    fn can_build_on(&self, image: &ImageReference) -> Result<bool> {
+        Ok(self.image(image)?.is_some())
+    }
+
+    /// Takes an image from another engine of this machine; false where that has
+    /// none, or where there is no such thing.
+    ///
+    /// # Errors
+    /// The other engine has it and fails, or this one cannot take it.
+    fn take_from_neighbour(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+        let _ = (image, progress);
+        Ok(false)
+    }
+
     /// Builds an image.
     ///
     /// # Errors

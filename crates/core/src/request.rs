@@ -303,7 +303,11 @@ pub fn engine_asked_for(settings: &Settings) -> Result<Option<EngineKind>, Error
     Ok(settings.parse(Key::Engine, parse_engine)?.flatten())
 }
 
-fn parse_engine(text: &str) -> Result<Option<EngineKind>, Error> {
+/// An engine by the name that people type; `None` for `auto`.
+///
+/// # Errors
+/// There is no such engine.
+pub fn parse_engine(text: &str) -> Result<Option<EngineKind>, Error> {
     match text {
         "auto" => Ok(None),
         "docker" => Ok(Some(EngineKind::Docker)),

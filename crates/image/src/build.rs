@@ -93,16 +93,24 @@ pub fn build_image(
     let base = find_base(engine, options, &recipe, progress)?;
     if making.is_some() && !options.no_cache {
         // The steps that need neither conda nor files of ours, meanwhile.
-        if let Some(request) = recipe.clone().with_base(base.as_str())?.first_steps(options.args.clone())? {
+        if let Some(request) = upon(recipe.clone(), &base)?.first_steps(options.args.clone())? {
             engine.build(&request, progress)?;
         }
     }
     let embedded = match making {
-        Some(making) => had(making.finish(progress), options, progress)?,
+        Some(making) => match (making.finish(progress), recipe.conda()) {
+            // Somebody else's clone has it, and this user nothing to compile with.
+            (Err(error), Some(earlier)) => {
+                progress.output(&format!("{error:?}"));
+                progress.step(&format!("{error}: the one of an earlier build, dist/conda, is taken"));
+                Some(earlier.to_vec())
+            }
+            (made, _) => had(made, options, progress)?,
+        },
         None if needed => recipe.conda().map(<[u8]>::to_vec),
         None => None,
     };
-    let recipe = recipe.with_base(base.as_str())?.with_init(options.init);
+    let recipe = upon(recipe, &base)?.with_init(options.init);
     let mut record = build_with(engine, options, &recipe, embedded.as_deref(), &base, progress)?;
     if !needed
         && let Some(builder) = &options.conda_builder
@@ -196,7 +204,7 @@ fn find_base(
         Base::Named(image) => (image.clone(), false),
         Base::Debian => return made_on_the_spot(engine, options, progress),
     };
-    if engine.image(&wanted)?.is_some() {
+    if is_nothing(&wanted) || engine.can_build_on(&wanted)? {
         return Ok(wanted);
     }
     let failure = if options.offline {
@@ -215,6 +223,16 @@ fn find_base(
     made_on_the_spot(engine, options, progress)
 }
 
+/// `FROM scratch` starts from nothing, which no engine has as an image.
+fn is_nothing(base: &ImageReference) -> bool {
+    base.repository() == "scratch"
+}
+
+/// The recipe upon its base, its own first line kept where that names nothing.
+fn upon(recipe: Recipe, base: &ImageReference) -> Result<Recipe> {
+    if is_nothing(base) { Ok(recipe) } else { recipe.with_base(base.as_str()) }
+}
+
 fn made_on_the_spot(
     engine: &dyn Engine,
     options: &BuildOptions<'_>,
@@ -222,7 +240,7 @@ fn made_on_the_spot(
 ) -> Result<ImageReference> {
     let distribution = host_distribution();
     let tag: ImageReference = format!("run-docker/base:{}", distribution.suite).parse()?;
-    if !options.no_cache && engine.image(&tag)?.is_some() {
+    if !options.no_cache && engine.can_build_on(&tag)? {
         return Ok(tag);
     }
     bootstrap(engine, &distribution, &tag, options.is_root, &options.path, progress)?;

@@ -137,16 +137,6 @@ impl Bundle {
         fs::rename(&self.path, in_trash(&self.path)).is_ok()
     }
 
-    /// From here on this process, one in the background, writes into the log.
-    pub(crate) fn take_output(&self) -> Result<()> {
-        let what = || "opening the container's log".to_owned();
-        let log = File::create_new(self.path.join(LOG)).context(what)?;
-        let null = File::open("/dev/null").context(what)?;
-        rustix::stdio::dup2_stdin(&null).context(what)?;
-        rustix::stdio::dup2_stdout(&log).context(what)?;
-        rustix::stdio::dup2_stderr(&log).context(what)
-    }
-
     /// Starts the keeper, before anything exists that it would have to remove.
     pub(crate) fn keep(&self, groups: &[PathBuf], map: &IdMap, image: &File) -> Result<Keeper> {
         let what = || "starting the process that tidies up".to_owned();
@@ -257,7 +247,7 @@ fn tidy(
         groups.iter().map(|group| cgroup::remove(group)).find(Result::is_err).unwrap_or(Ok(()));
     let work = || {
         if leave_record {
-            for name in ["work", "upper", "l", "hosts", "hostname", "resolv.conf"] {
+            for name in ["work", "upper", "l", "hosts", "hostname", "resolv.conf", "attach"] {
                 remove_with_patience(&path.join(name))?;
             }
             return Ok(String::new());
@@ -353,9 +343,7 @@ fn empty_trash(bundle: &Path) {
             .ok()
             .and_then(|text| serde_json::from_str::<State>(&text).ok())
             .map_or(IdMap::Host, |state| state.map);
-        let _ = namespaces::as_root_inside(&map, || {
-            remove_with_patience(&path).map(|()| String::new())
-        });
+        let _ = namespaces::as_root_inside(&map, || remove_with_patience(&path).map(|()| String::new()));
     }
 }
 

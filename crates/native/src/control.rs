@@ -1,27 +1,27 @@
 //! Containers that run already: listed, entered, stopped, removed; and those
 //! that run in the background.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::INIT_PATH;
-use run_docker_core::{ContainerSummary, Error, ExecRequest, ExitStatus, LogsRequest, Result, RunPlan};
+use run_docker_core::{ContainerSummary, Error, ExecRequest, ExitStatus, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::bundle::{self, LOG, State, register};
+use crate::bundle::{self, State, register};
 use crate::idmap::IdMap;
 use crate::mounts::{c_text, target};
 use crate::process::{self, Child};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::terminal::RawMode;
-use crate::{Native, cgroup, namespaces, run};
+use crate::{attach, cgroup, namespaces, run};
 
 /// How long a stopped container's keeper may take.
 const TIDY: Duration = Duration::from_secs(20);
@@ -56,7 +56,8 @@ fn age(seconds: i64) -> String {
     }
 }
 
-fn find(runs: &Path, wanted: &str) -> Result<(PathBuf, State, bool)> {
+/// A container of the register by its id or name, and whether it runs.
+pub(crate) fn find(runs: &Path, wanted: &str) -> Result<(PathBuf, State, bool)> {
     let found =
         register(runs).into_iter().find(|(_, s, _)| s.summary.id == wanted || s.summary.name == wanted);
     found.ok_or_else(|| {
@@ -73,39 +74,10 @@ fn find_running(runs: &Path, wanted: &str) -> Result<(PathBuf, State, OwnedFd)> 
     Ok((path, state, pidfd))
 }
 
-/// Starts a container in the background and prints its id once it runs.
-pub(crate) fn run_detached(engine: &Native, plan: &RunPlan) -> Result<ExitStatus> {
-    let what = || "starting the container in the background".to_owned();
-    let (mut answer_in, mut answer_out) = std::io::pipe().context(what)?;
-    let Some(child) = namespaces::fork().context(what)? else {
-        drop(answer_in);
-        let _ = rustix::process::setsid();
-        let result = run::run(engine, plan, &mut |id| {
-            // The launcher waits for this line and the end of the pipe.
-            let _ = write!(answer_out, "+{id}");
-            answer_out = std::io::pipe().map_or_else(|_| namespaces::exit_now(1), |(_, writer)| writer);
-        });
-        if let Err(error) = &result {
-            let _ = write!(answer_out, "-{}", namespaces::pack_error(error));
-        }
-        namespaces::exit_now(i32::from(result.is_err()));
-    };
-    drop(answer_out);
-    let mut answer = String::new();
-    answer_in.read_to_string(&mut answer).context(what)?;
-    match answer.split_at_checked(1) {
-        Some(("+", id)) => {
-            let mut out = std::io::stdout();
-            writeln!(out, "{id}").context(|| "printing the container's id".to_owned())?;
-            Ok(ExitStatus::SUCCESS)
-        }
-        Some(("-", text)) => {
-            // Reaped here, since it has ended; one that runs outlives this process.
-            let _ = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
-            Err(namespaces::unpack_error(text))
-        }
-        _ => Err(Error::failure("the background process ended early")),
-    }
+/// Connects the standard streams to a running container.
+pub(crate) fn attach(runs: &Path, container: &str, stdin: bool) -> Result<ExitStatus> {
+    let (path, state, _) = find_running(runs, container)?;
+    attach::attach(&path, &state.summary.name, stdin)
 }
 
 /// Starts a command in a running container.
@@ -196,53 +168,6 @@ fn exec_steps(state: &State, request: &ExecRequest, terminal: Option<i32>) -> Re
     let env = env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;
     steps.push(Step::Exec { path: c_text(INIT_PATH)?, argv, env });
     Ok(steps)
-}
-
-/// What a background container wrote.
-pub(crate) fn logs(runs: &Path, request: &LogsRequest) -> Result<()> {
-    let (path, state, _) = find(runs, &request.container)?;
-    let name = &state.summary.name;
-    if request.timestamps {
-        return Err(Error::usage("the native engine's logs have no times: leave out --timestamps"));
-    }
-    let file = File::open(path.join(LOG)).map_err(|error| {
-        Error::failure(format!("the container {name} keeps no log"))
-            .with_source(error)
-            .with_hint("only containers in the background (--detach) do")
-    })?;
-    let what = || format!("reading the log of {name}");
-    let mut reader = BufReader::new(file);
-    let mut lines: Vec<Vec<u8>> = Vec::new();
-    let mut out = std::io::stdout();
-    loop {
-        let mut line = Vec::new();
-        if reader.read_until(b'\n', &mut line).context(what)? == 0 {
-            break;
-        }
-        match request.tail {
-            None => out.write_all(&line).context(what)?,
-            Some(tail) => {
-                lines.push(line);
-                if lines.len() > tail as usize {
-                    lines.remove(0);
-                }
-            }
-        }
-    }
-    lines.iter().try_for_each(|line| out.write_all(line)).context(what)?;
-    if !request.follow {
-        return Ok(());
-    }
-    loop {
-        let running = find(runs, &state.summary.id).is_ok_and(|(_, _, running)| running);
-        let mut more = Vec::new();
-        reader.read_to_end(&mut more).context(what)?;
-        out.write_all(&more).and_then(|()| out.flush()).context(what)?;
-        if !running {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// SIGTERM, and SIGKILL after the grace; nothing is left when this returns.

@@ -49,9 +49,25 @@ pub(crate) enum IdMap {
         /// Their group.
         gid: u32,
     },
+    /// The same, the user being root inside: for building images, where owners
+    /// other than root are made believe ([`crate::security::fake_root`]).
+    SingleRoot {
+        /// The user outside.
+        uid: u32,
+        /// Their group outside.
+        gid: u32,
+    },
 }
 
 impl IdMap {
+    /// How ids stand where images are built: programs that install want to be root.
+    pub(crate) fn for_building(&self) -> Self {
+        match self {
+            Self::Single { uid, gid } => Self::SingleRoot { uid: *uid, gid: *gid },
+            other => other.clone(),
+        }
+    }
+
     /// Decides it: `subuid` and `subgid` are the texts of those files.
     pub(crate) fn decide(uid: u32, gid: u32, groups: &[u32], name: &str, subuid: &str, subgid: &str) -> Self {
         if uid == 0 {

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use tar::{Entry, EntryType};
 
+use crate::idmap::IdMap;
 use crate::trees::{open_in_root, remove_at};
 
 /// Prefix of a name that removes one of a lower layer (OCI image layer
@@ -38,6 +39,18 @@ pub(crate) enum Owners {
     AsArchivedWithoutSetId,
     /// Everything is the caller's: a user namespace with a single id.
     Mine,
+}
+
+impl Owners {
+    /// As a store is kept by somebody whose ids stand so.
+    pub(crate) fn of(map: &IdMap) -> Self {
+        match map {
+            IdMap::Single { .. } | IdMap::SingleRoot { .. } => Self::Mine,
+            IdMap::Ranges { .. } => Self::AsArchived,
+            // Real root's files, which users of the machine can reach.
+            IdMap::Host => Self::AsArchivedWithoutSetId,
+        }
+    }
 }
 
 /// What unpacking came across.

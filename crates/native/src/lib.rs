@@ -8,7 +8,9 @@
 //! [`store`] has the images, [`mounts`] decides the steps, [`executor`] carries
 //! them out in the new process, [`run`] holds the launcher's side.
 
+mod attach;
 mod attributes;
+mod build;
 mod bundle;
 mod cgroup;
 mod control;
@@ -16,6 +18,8 @@ mod executor;
 mod gpus;
 mod idmap;
 mod layers;
+mod logs;
+mod lookup;
 mod mounts;
 mod namespaces;
 mod prepare;
@@ -201,7 +205,7 @@ impl Engine for Native {
             mode: match self.map {
                 IdMap::Host => EngineMode::Rootful,
                 IdMap::Ranges { .. } => EngineMode::KeepId,
-                IdMap::Single { .. } => EngineMode::SingleId,
+                IdMap::Single { .. } | IdMap::SingleRoot { .. } => EngineMode::SingleId,
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             endpoint: self.own.path("").to_string_lossy().into_owned(),
@@ -221,7 +225,11 @@ impl Engine for Native {
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {
         refuse::check(plan, &self.map)?;
-        if plan.stdio.detach { control::run_detached(self, plan) } else { run::run(self, plan, &mut |_| {}) }
+        match (plan.stdio.detach, plan.stdio.tty) {
+            (true, _) => attach::run_detached(self, plan),
+            (false, true) => attach::run_in_terminal(self, plan),
+            (false, false) => run::run(self, plan),
+        }
     }
 
     fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>> {
@@ -232,13 +240,12 @@ impl Engine for Native {
         control::exec(&self.runs(), request)
     }
 
-    fn attach(&self, container: &str, _stdin: bool) -> Result<ExitStatus> {
-        Err(Error::failure(format!("attaching to {container}: the native engine cannot do that yet"))
-            .with_hint(format!("a second shell in it: run-docker exec {container}")))
+    fn attach(&self, container: &str, stdin: bool) -> Result<ExitStatus> {
+        control::attach(&self.runs(), container, stdin)
     }
 
     fn logs(&self, request: &LogsRequest) -> Result<()> {
-        control::logs(&self.runs(), request)
+        logs::logs(&self.runs(), request)
     }
 
     fn stop(&self, container: &str, grace_seconds: u32) -> Result<()> {
@@ -249,11 +256,16 @@ impl Engine for Native {
         control::remove(&self.runs(), container, force)
     }
 
-    fn build(&self, request: &BuildRequest, _progress: &mut dyn Progress) -> Result<()> {
-        let what = request.tag.as_ref().map_or_else(|| "an image".to_owned(), ToString::to_string);
-        Err(Error::failure(format!("building {what}: the native engine cannot build images yet"))
-            .with_hint("build it on Docker (run-docker build) and try again: it is taken from there")
-            .with_hint("or import an archive: run-docker image import FILE --tag NAME:TAG"))
+    fn build(&self, request: &BuildRequest, progress: &mut dyn Progress) -> Result<()> {
+        build::build(self, request, progress)
+    }
+
+    fn can_build_on(&self, image: &ImageReference) -> Result<bool> {
+        Ok(self.own.hold(image)?.is_some())
+    }
+
+    fn take_from_neighbour(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+        self.take_from_docker(image, progress)
     }
 
     fn pull(&self, image: &ImageReference, _connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {

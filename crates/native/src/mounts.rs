@@ -146,7 +146,8 @@ impl Builder<'_> {
         let nodes = if self.scene.no_devices { MountFlags::NODEV } else { MountFlags::empty() };
         let flags = MountFlags::NOSUID | MountFlags::STRICTATIME | nodes;
         self.mount("tmpfs", "mode=755,size=65536k", flags, "/dev")?;
-        let group = if matches!(self.scene.map, IdMap::Single { .. }) { "" } else { ",gid=5" };
+        let is_single = matches!(self.scene.map, IdMap::Single { .. } | IdMap::SingleRoot { .. });
+        let group = if is_single { "" } else { ",gid=5" };
         let pts = format!("newinstance,ptmxmode=0666,mode=0620{group}");
         self.mount("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, "/dev/pts")?;
         self.mount("mqueue", "", safe, "/dev/mqueue")?;
@@ -276,14 +277,7 @@ impl Builder<'_> {
         self.push_bind(source, at, Leaf::Directory, read_only, !self.scene.no_devices)
     }
 
-    fn push_bind(
-        &mut self,
-        source: &Path,
-        at: &str,
-        leaf: Leaf,
-        read_only: bool,
-        nodes: bool,
-    ) -> Result<()> {
+    fn push_bind(&mut self, source: &Path, at: &str, leaf: Leaf, read_only: bool, nodes: bool) -> Result<()> {
         let target = target(at, leaf)?;
         if target.depth() == 0 {
             return Err(Error::usage(format!("{} cannot be mounted at /", source.display())));

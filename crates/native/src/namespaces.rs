@@ -109,7 +109,9 @@ pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
             let users = users.and_then(|child| end_mapper("newuidmap", child));
             groups.and_then(|child| end_mapper("newgidmap", child)).and(users)
         }
-        IdMap::Single { uid, gid } => {
+        IdMap::Single { uid, gid } | IdMap::SingleRoot { uid, gid } => {
+            let is_root = matches!(map, IdMap::SingleRoot { .. });
+            let inside = |id: u32| if is_root { 0 } else { id };
             let write = |file: &str, text: String| {
                 let path = format!("/proc/{pid}/{file}");
                 std::fs::write(&path, text)
@@ -118,8 +120,8 @@ pub(crate) fn write_maps(map: &IdMap, pid: Pid) -> Result<()> {
             };
             // Without it a user could leave a group that is denied something.
             write("setgroups", "deny".to_owned())?;
-            write("uid_map", format!("{uid} {uid} 1"))?;
-            write("gid_map", format!("{gid} {gid} 1"))
+            write("uid_map", format!("{} {uid} 1", inside(*uid)))?;
+            write("gid_map", format!("{} {gid} 1", inside(*gid)))
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use run_docker_core::error::Context as _;
 use run_docker_core::{Result, RunPlan};
 
+use crate::idmap::IdMap;
 use crate::store::{HeldImage, Store};
 use crate::trees::OpenMask;
 
@@ -76,6 +77,20 @@ pub(crate) fn small_files(
         made.push((path, target));
     }
     Ok(made)
+}
+
+/// Where [`apt_settings`] lie inside.
+pub(crate) const APT_SETTINGS: &str = "/.run-docker-apt.conf";
+
+/// With one id alone apt cannot become its own user to download, and looks
+/// whether it did.
+pub(crate) fn apt_settings(bundle: &Path, map: &IdMap) -> Result<Option<(PathBuf, &'static str)>> {
+    if !matches!(map, IdMap::SingleRoot { .. }) {
+        return Ok(None);
+    }
+    let path = bundle.join("apt.conf");
+    fs::write(&path, "APT::Sandbox::User \"root\";\n").context(|| format!("writing {}", path.display()))?;
+    Ok(Some((path, APT_SETTINGS)))
 }
 
 /// Mode of the image's root directory.

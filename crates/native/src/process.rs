@@ -128,7 +128,8 @@ fn failed_step(steps: &[Step], report: &[u8]) -> Error {
 }
 
 impl Child {
-    fn wait(&self) -> Result<ExitStatus> {
+    /// Waits for its end.
+    pub(crate) fn wait(&self) -> Result<ExitStatus> {
         let what = || "waiting for the container".to_owned();
         loop {
             match rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
@@ -187,7 +188,7 @@ pub(crate) fn relay(socket: &OwnedFd) -> Result<Relay> {
 }
 
 /// The terminal's other end, sent by the container's first process.
-fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
+pub(crate) fn receive(socket: &OwnedFd) -> Result<OwnedFd> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     let what = || "taking over the container's terminal".to_owned();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -16,12 +16,6 @@ pub(crate) fn check(plan: &RunPlan, map: &IdMap) -> Result<()> {
         return Err(refusal(&flags, "the native engine does not know them").with_hint("--engine docker does"));
     }
     check_network(plan)?;
-    if plan.stdio.detach && plan.stdio.tty {
-        return Err(refusal(
-            "-t with --detach",
-            "the native engine gives no terminal to a container in the background",
-        ));
-    }
     for mount in &plan.mounts {
         if let MountSource::Volume(name) = &mount.source {
             let what = if name.is_empty() { &mount.target } else { name };

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use run_docker_core::error::Context as _;
@@ -12,17 +12,17 @@ use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
 
+use crate::attach::{Monitor, Pipes, Wires, let_go_of_streams};
 use crate::bundle::{Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
 use crate::process::{self, Child, Start};
-use crate::security::{capabilities, seccomp};
+use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::store::HeldImage;
-use crate::terminal::RawMode;
 use crate::{Native, attributes, gpus, prepare, refuse};
 
 /// Devices that every container may open or make (the list of runc).
@@ -41,32 +41,62 @@ const DEVICE_RULES: [&str; 12] = [
     "c 10:200 rwm",
 ];
 
-/// Carries a plan out to its end; `started` is told the container's id.
-pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
-    let mut run = Run::prepare(engine, plan)?;
+/// Carries a plan out to its end, the launcher's streams being the container's.
+pub(crate) fn run(engine: &Native, plan: &RunPlan) -> Result<ExitStatus> {
+    carry_out(engine, plan, image_of(engine, plan)?, &engine.map, None, &mut |_| Ok(()))
+}
+
+/// As [`run`], in a monitor; `started` is told the container's id and name.
+pub(crate) fn run_watched<'w>(
+    engine: &Native,
+    plan: &RunPlan,
+    monitor: &'w mut Monitor,
+    started: Started<'w>,
+) -> Result<ExitStatus> {
+    let watched = Some((monitor, started));
+    carry_out(engine, plan, image_of(engine, plan)?, &engine.map, watched, &mut |_| Ok(()))
+}
+
+fn image_of(engine: &Native, plan: &RunPlan) -> Result<Arc<HeldImage>> {
+    let held = engine.hold(&plan.image)?;
     // Another run of this process may find the name moved on to another image.
     engine.let_go();
+    held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))
+}
+
+/// A monitor, and who is told of the start.
+type Watched<'w> = (&'w mut Monitor, Started<'w>);
+
+/// Told the container's id and name.
+type Started<'w> = &'w mut (dyn FnMut(&str, &str) + 'w);
+
+/// As [`run`], in this image and with ids that stand so; `ended` may take
+/// something out of the container's directory before it goes.
+pub(crate) fn carry_out(
+    engine: &Native,
+    plan: &RunPlan,
+    image: Arc<HeldImage>,
+    map: &IdMap,
+    watched: Option<Watched<'_>>,
+    ended: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<ExitStatus> {
+    let mut run = Run::prepare(engine, plan, image, map)?;
     run.bundle.record(&run.state)?;
     let signals = Signals::arm()?;
     // From here on whatever is made has somebody to remove it.
-    let mut keeper = run.bundle.keep(&run.state.groups, &engine.map, &run.image.lock)?;
+    let mut keeper = run.bundle.keep(&run.state.groups, map, &run.image.lock)?;
     if run.state.keep {
         keeper.leave_record();
     }
     run.make_groups()?;
-    let sockets = process::terminal_sockets(plan.stdio.tty)?;
-    let mut child = run.start(sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()), &mut keeper)?;
-    run.bundle.record_pid(child.pid.as_raw_nonzero().get())?;
-    started(&run.bundle.id);
-    let status = match sockets {
-        Some((ours, theirs)) => {
-            drop(theirs);
-            let relay = process::relay(&ours)?;
-            let _raw = RawMode::enter()?;
-            child.watch(&signals, Some(relay))
+    let status = match watched {
+        Some(watched) => run.under_monitor(watched, &mut keeper, &signals)?,
+        None => {
+            let mut child = run.begin(None, &mut keeper)?;
+            child.watch(&signals, None)?
         }
-        None => child.watch(&signals, None),
-    }?;
+    };
+    ended(&run.bundle.path)?;
     if run.state.keep {
         run.state.exit = Some(status.0);
         "exited".clone_into(&mut run.state.summary.state);
@@ -79,7 +109,7 @@ pub(crate) fn run(engine: &Native, plan: &RunPlan, started: &mut dyn FnMut(&str)
 
 /// A run that is prepared on disk; nothing of it lives yet.
 struct Run<'a> {
-    engine: &'a Native,
+    map: &'a IdMap,
     plan: &'a RunPlan,
     image: Arc<HeldImage>,
     lower: String,
@@ -96,27 +126,22 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn prepare(engine: &'a Native, plan: &'a RunPlan) -> Result<Self> {
-        let held = engine.hold(&plan.image)?;
-        let image =
-            held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+    fn prepare(engine: &Native, plan: &'a RunPlan, image: Arc<HeldImage>, map: &'a IdMap) -> Result<Self> {
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         let lower = bundle.lower(&image.layers)?;
-        if plan.stdio.detach {
-            bundle.take_output()?;
-        }
-        if image.is_foreign && engine.map.is_rootless() {
+        if image.is_foreign && map.is_rootless() {
             prepare::seed_upper(&image, &bundle.path.join("upper"))?;
         }
         let host_name = plan.hostname.clone().unwrap_or_else(host_name);
-        let files = prepare::small_files(&bundle.path, plan, &host_name)?;
+        let mut files = prepare::small_files(&bundle.path, plan, &host_name)?;
+        files.extend(prepare::apt_settings(&bundle.path, map)?);
         let init = prepare::init_directory(&engine.own, &engine.options.init_digest, engine.options.init)?;
         let gpu = gpus::grant(&plan.gpus)?;
         let mut grants = gpu.files;
         grants.extend(plan.devices.iter().map(|text| device(text)));
 
-        let rootless = engine.map.is_rootless();
+        let rootless = map.is_rootless();
         let layout = Layout::detect();
         let no_devices = !rootless && mounts_can_guard(plan)?;
         let limits = Limits {
@@ -134,7 +159,7 @@ impl<'a> Run<'a> {
         let state = State {
             summary: summary(plan, &name, &bundle.id),
             pid: 0,
-            map: engine.map.clone(),
+            map: map.clone(),
             groups: groups.iter().map(|g| g.path.clone()).collect(),
             env: prepare::environment(&image, plan, &host_name, &gpu.env),
             working_dir: plan.working_dir.clone(),
@@ -144,7 +169,7 @@ impl<'a> Run<'a> {
             exit: None,
         };
         Ok(Self {
-            engine,
+            map,
             plan,
             image,
             lower,
@@ -161,6 +186,38 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// The container comes to life and into the register.
+    fn begin(&mut self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
+        let child = self.start(terminal, keeper)?;
+        self.bundle.record_pid(child.pid.as_raw_nonzero().get())?;
+        Ok(child)
+    }
+
+    fn under_monitor(
+        &mut self,
+        (monitor, started): Watched<'_>,
+        keeper: &mut Keeper,
+        signals: &Signals,
+    ) -> Result<ExitStatus> {
+        let tty = self.plan.stdio.tty;
+        monitor.open(&self.bundle.path, tty)?;
+        let sockets = process::terminal_sockets(tty)?;
+        let pipes = if tty { None } else { Some(Pipes::connect(self.plan.stdio.stdin)?) };
+        let terminal = sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
+        let child = self.begin(terminal, keeper)?;
+        let wires = match (sockets, pipes) {
+            (Some((ours, theirs)), _) => {
+                drop(theirs);
+                Wires::terminal(process::receive(&ours)?)?
+            }
+            (None, Some(pipes)) => pipes.wires()?,
+            (None, None) => return Err(Error::failure("the container has no streams")),
+        };
+        started(&self.bundle.id, &self.state.summary.name);
+        let_go_of_streams()?;
+        monitor.watch(&child, signals, wires)
+    }
+
     /// Makes the groups. Root's must succeed; a user's are given up where the
     /// system delegated nothing, and CPUs held by affinity.
     fn make_groups(&mut self) -> Result<()> {
@@ -173,7 +230,7 @@ impl<'a> Run<'a> {
             }
         });
         match failure {
-            Some(error) if !self.engine.map.is_rootless() => return Err(error),
+            Some(error) if !self.map.is_rootless() => return Err(error),
             _ => {}
         }
         if self.limits.memory.is_some() && !self.has_group("memory") {
@@ -204,7 +261,7 @@ impl<'a> Run<'a> {
     fn start(&self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
         let scene = Scene {
             plan: self.plan,
-            map: &self.engine.map,
+            map: self.map,
             bundle: &self.bundle.path,
             lower: &self.lower,
             root_mode: prepare::root_mode(&self.image),
@@ -220,7 +277,7 @@ impl<'a> Run<'a> {
         let how = Start {
             steps: &steps,
             slots,
-            flags: flags(self.plan, &self.engine.map),
+            flags: flags(self.plan, self.map),
             die_with_parent: self.plan.init.die_with_launcher,
             hidden: false,
         };
@@ -232,7 +289,7 @@ impl<'a> Run<'a> {
 
     /// What only the launcher can do for the new process.
     fn admit(&self, child: &Child) -> Result<()> {
-        namespaces::write_maps(&self.engine.map, child.pid)?;
+        namespaces::write_maps(self.map, child.pid)?;
         let pid = child.pid.as_raw_nonzero().get();
         for group in &self.groups {
             cgroup::enter(&group.path, pid)?;
@@ -270,11 +327,13 @@ impl<'a> Run<'a> {
             }
         }
         let asked = plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
-        if asked
-            || matches!(self.engine.map, IdMap::Single { .. })
-            || plan.init.privileges == Privileges::Unchanged
+        if asked || matches!(self.map, IdMap::Single { .. }) || plan.init.privileges == Privileges::Unchanged
         {
             steps.push(Step::NoNewPrivileges);
+        }
+        if matches!(self.map, IdMap::SingleRoot { .. }) {
+            // Last: it would keep our own steps from changing ids.
+            steps.push(Step::Seccomp(fake_root::program()));
         }
         let argv = [INIT_PATH].into_iter().chain(plan.command.iter().map(String::as_str));
         let env = self.state.env.iter().map(|v| c_text(v)).collect::<Result<_>>()?;

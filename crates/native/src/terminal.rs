@@ -137,7 +137,7 @@ impl Relay {
 }
 
 /// A closed output is no reason to stop the command; it will see it itself.
-fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) {
+pub(crate) fn write_all(out: BorrowedFd<'_>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match rustix::io::write(out, bytes) {
             Ok(count) => bytes = &bytes[count..],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use run_docker_core::config::{Layer, Origin};
-use run_docker_core::request::{Flavor, RunRequest};
+use run_docker_core::request::{Flavor, RunRequest, parse_engine};
 use run_docker_core::types::ImageReference;
 use run_docker_core::{Engine, EngineKind, Error, ExitStatus, ImageFacts, Result};
 use run_docker_host::DetectOptions;
@@ -36,7 +36,8 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         Some("debian") => Base::Debian,
         Some(image) => Base::Named(image.parse()?),
     };
-    let engine = engines::connect(None, &host.identity, context)?;
+    let asked = args.engine.as_ref().or_else(|| context.env.get("RUN_DOCKER_ENGINE"));
+    let engine = engines::connect(asked.map(|name| parse_engine(name)).transpose()?.flatten(), &host.identity, context)?;
     let options = BuildOptions {
         base,
         context: args.context.as_ref().map(|dir| context.absolute(dir)).or_else(|| source(context)),
@@ -136,13 +137,17 @@ pub(crate) fn ensure_image(
     if let Some(facts) = engine.image(&request.image)? {
         return Ok((request, facts));
     }
-    if engine.kind() == EngineKind::Native {
+    if request.image == own {
+        if engine.take_from_neighbour(&own, &mut reporter.progress())? {
+            reporter.notice(&format!("took {own} from the Docker Engine of this machine"));
+        } else {
+            reporter.notice(&format!("there is no image {own} yet: building it, once"));
+            build(engine, &options(own, who.uid == 0, context), reporter)?;
+        }
+    } else if engine.kind() == EngineKind::Native {
         let image = &request.image;
         reporter.notice(&format!("there is no image {image} in your store: asking the Docker Engine for it"));
         engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;
-    } else if request.image == own {
-        reporter.notice(&format!("there is no image {own} yet: building it, once"));
-        build(engine, &options(own, who.uid == 0, context), reporter)?;
     } else {
         let image = &request.image;
         reporter.notice(&format!("there is no image {image} here: asking its registry for it"));

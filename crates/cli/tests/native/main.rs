@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod archives;
+mod attach;
 mod background;
+mod build;
 mod compare;
 mod leftovers;
 mod places;

@@ -2,6 +2,7 @@
 //! kernel, system calls.
 
 pub(crate) mod capabilities;
+pub(crate) mod fake_root;
 pub(crate) mod seccomp;
 mod syscalls;
 

@@ -16,9 +16,9 @@ const PROFILE: &str = include_str!("../../data/seccomp.json");
 
 /// AUDIT_ARCH_* of this machine (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 0xc000_003e;
+pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 0xc000_00b7;
+pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
 
 /// Architecture's name in the profile.
 #[cfg(target_arch = "x86_64")]
@@ -220,15 +220,15 @@ fn statement(code: u32, k: u32) -> libc::sock_filter {
 }
 
 /// Loads 32 bits of `struct seccomp_data`.
-fn load(offset: u32) -> libc::sock_filter {
+pub(super) fn load(offset: u32) -> libc::sock_filter {
     statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
 }
 
-fn give(verdict: u32) -> libc::sock_filter {
+pub(super) fn give(verdict: u32) -> libc::sock_filter {
     statement(libc::BPF_RET | libc::BPF_K, verdict)
 }
 
-fn jump(test: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+pub(super) fn jump(test: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { jt, jf, ..statement(libc::BPF_JMP | test | libc::BPF_K, k) }
 }
 

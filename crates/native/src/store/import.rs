@@ -63,12 +63,7 @@ pub(crate) fn import(
     let description = describe(&blobs)?;
     let count = description.layers.len();
     progress.step(&format!("unpacking {count} layer{}", if count == 1 { "" } else { "s" }));
-    let owners = match map {
-        IdMap::Single { .. } => Owners::Mine,
-        IdMap::Ranges { .. } => Owners::AsArchived,
-        // Real root's files, which users of the machine can reach.
-        IdMap::Host => Owners::AsArchivedWithoutSetId,
-    };
+    let owners = Owners::of(map);
     let text = namespaces::as_root_inside(map, || {
         let layers = description.layers.iter().map(|layer| unpack_layer(store, &work, &blobs, layer, owners));
         let done = layers.collect::<Result<Vec<LayerDone>>>()?;
@@ -101,14 +96,16 @@ pub(crate) fn import(
 
 /// A directory in `tmp`, gone at the end whatever happens; after kill -9 the
 /// next prune or import finds nobody who holds its lock.
-struct WorkDir<'a> {
-    path: PathBuf,
+pub(crate) struct WorkDir<'a> {
+    /// The directory.
+    pub(crate) path: PathBuf,
     map: &'a IdMap,
     _lock: File,
 }
 
 impl<'a> WorkDir<'a> {
-    fn make(store: &Store, map: &'a IdMap) -> Result<Self> {
+    /// Makes one, after sweeping what was left.
+    pub(crate) fn make(store: &Store, map: &'a IdMap) -> Result<Self> {
         let tmp = store.path("tmp");
         sweep(&tmp, map)?;
         let path = tmp.join(unique());
@@ -187,14 +184,17 @@ fn decompress(path: &Path, work: &WorkDir<'_>) -> Result<Option<PathBuf>> {
     Ok(Some(plain))
 }
 
-enum Compression {
+/// Bytes as they are, or unpacked on the way.
+pub(crate) enum Compression {
+    /// As they are.
     None(Box<dyn Read>),
+    /// Of gzip or zstd.
     Some(Box<dyn Read>),
 }
 
 impl Compression {
     /// By the first bytes, whatever the media type says.
-    fn of(mut reader: Box<dyn Read>) -> io::Result<Self> {
+    pub(crate) fn of(mut reader: Box<dyn Read>) -> io::Result<Self> {
         let mut magic = Vec::new();
         reader.by_ref().take(4).read_to_end(&mut magic)?;
         let whole = Box::new(io::Cursor::new(magic.clone()).chain(reader));
@@ -205,7 +205,8 @@ impl Compression {
         })
     }
 
-    fn reader(self) -> Box<dyn Read> {
+    /// The unpacked bytes.
+    pub(crate) fn reader(self) -> Box<dyn Read> {
         match self {
             Self::None(reader) | Self::Some(reader) => reader,
         }
@@ -219,7 +220,8 @@ struct LayerDone {
     nodes: Option<u64>,
 }
 
-fn free_bytes(path: &Path) -> Result<u64> {
+/// Bytes that may be written there.
+pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
     let stat =
         rustix::fs::statvfs(path).context(|| format!("asking for the free space of {}", path.display()))?;
     // A twentieth stays free for everybody else.
@@ -274,15 +276,21 @@ fn unpack_layer(
             promised.unwrap_or("")
         )));
     }
-    rustix::fs::syncfs(&root).context(|| "writing a layer to disk".to_owned())?;
-    let place = store.path("layers").join(&found);
-    match fs::rename(&dir, &place) {
-        Ok(()) => {}
-        // Somebody else unpacked the same one meanwhile.
-        Err(_) if place.is_dir() => trees::remove(&dir).context(|| format!("removing {}", dir.display()))?,
-        Err(e) => return Err(e).context(|| format!("moving a layer to {}", place.display())),
-    }
+    take_in(store, &dir, &found)?;
     Ok(LayerDone { hex: found, bytes: done.bytes, nodes: Some(done.nodes_left_out) })
+}
+
+/// Moves a finished layer to its place, safe on the disk.
+pub(crate) fn take_in(store: &Store, dir: &Path, hex: &str) -> Result<()> {
+    let opened = trees::open_dir(dir).context(|| format!("opening {}", dir.display()))?;
+    rustix::fs::syncfs(&opened).context(|| "writing a layer to disk".to_owned())?;
+    let place = store.path("layers").join(hex);
+    match fs::rename(dir, &place) {
+        Ok(()) => Ok(()),
+        // Somebody else made the same one meanwhile.
+        Err(_) if place.is_dir() => trees::remove(dir).context(|| format!("removing {}", dir.display())),
+        Err(e) => Err(e).context(|| format!("moving a layer to {}", place.display())),
+    }
 }
 
 struct Hashing<R> {
@@ -329,7 +337,8 @@ struct ConfigFile {
     config: Option<Config>,
 }
 
-fn image_facts(config: &[u8], id: &str) -> Result<ImageFacts> {
+/// What a configuration says of its image.
+pub(crate) fn image_facts(config: &[u8], id: &str) -> Result<ImageFacts> {
     let file: ConfigFile =
         serde_json::from_slice(config).context(|| "the image's configuration is damaged".to_owned())?;
     let config = file.config.unwrap_or_default();
@@ -345,14 +354,14 @@ fn image_facts(config: &[u8], id: &str) -> Result<ImageFacts> {
 }
 
 /// The text of an entrypoint that is a script.
-fn script(store: &Store, layers: &[String], entrypoint: &[String]) -> Option<String> {
+pub(crate) fn script(store: &Store, layers: &[String], entrypoint: &[String]) -> Option<String> {
     let path = entrypoint.first().filter(|first| first.ends_with(".sh"))?;
     let layers: Vec<PathBuf> = layers.iter().map(|hex| store.path("layers").join(hex)).collect();
     super::text_in(&layers, path)
 }
 
 /// The image first, then its names: a name never points at nothing.
-fn publish(
+pub(crate) fn publish(
     store: &Store,
     work: &WorkDir<'_>,
     id: &str,
@@ -370,7 +379,8 @@ fn publish(
     Ok(())
 }
 
-fn replace(work: &WorkDir<'_>, place: &Path, bytes: &[u8]) -> Result<()> {
+/// Puts a file in place, whole or not at all.
+pub(crate) fn replace(work: &WorkDir<'_>, place: &Path, bytes: &[u8]) -> Result<()> {
     let fresh = work.path.join("file");
     let what = || format!("writing {}", place.display());
     let mut file = File::options().write(true).create_new(true).mode(0o644).open(&fresh).context(what)?;

@@ -10,13 +10,14 @@
 //! run/<id>/       a running container's upper layer and state
 //! trash/<id>/     one that ended, on its way out; whose lock nobody holds is rubbish
 //! init/<hex>/     run-docker-init
+//! steps/<hex>     the layer that a step of a build made, by what went into the step
 //! ```
 //! Everything becomes visible by one rename(2), so that a process killed at any
 //! moment leaves a store that is whole.
 
 mod archive;
 mod docker;
-mod import;
+pub(crate) mod import;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -96,10 +97,11 @@ impl Store {
     /// The caller's own, made when missing.
     pub(crate) fn own(root: &Path) -> Result<Self> {
         let _mask = trees::OpenMask::set();
-        for dir in ["", "layers", "images", "names", "tmp", "run", "trash", "init"] {
+        for dir in ["", "layers", "images", "names", "tmp", "run", "trash", "init", "steps"] {
             let path = root.join(dir);
             // Others may read what root unpacked, and nobody what a user did.
-            let shared = rustix::process::geteuid().is_root() && !matches!(dir, "run" | "tmp" | "trash");
+            let own = matches!(dir, "run" | "tmp" | "trash" | "steps");
+            let shared = rustix::process::geteuid().is_root() && !own;
             let mode = if shared { 0o755 } else { 0o700 };
             match fs::DirBuilder::new().recursive(dir.is_empty()).mode(mode).create(&path) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -169,7 +171,7 @@ impl Store {
 
     /// Takes the store's lock; a reader of the machine's store takes what it
     /// may open.
-    fn lock(&self, exclusive: bool) -> Result<File> {
+    pub(crate) fn lock(&self, exclusive: bool) -> Result<File> {
         let path = self.path("lock");
         let _mask = trees::OpenMask::set();
         let what = || format!("locking the image store {}", self.root.display());
@@ -272,6 +274,7 @@ impl Store {
         for hex in self.image_ids()? {
             used.extend(self.read_record(&hex)?.map(|(record, _)| record.layers).unwrap_or_default());
         }
+        self.sweep_steps(&used)?;
         let layers = self.path("layers");
         let mut doomed: Vec<PathBuf> = entries(&layers)?
             .into_iter()
@@ -296,6 +299,27 @@ impl Store {
             Ok(freed.to_string())
         })?;
         Ok(text.parse().unwrap_or(0))
+    }
+}
+
+impl Store {
+    /// The layer that a step of an earlier build made, an empty text where it
+    /// made none.
+    pub(crate) fn step(&self, key: &str) -> Option<String> {
+        let hex = fs::read_to_string(self.path("steps").join(key)).ok()?;
+        (hex.is_empty() || self.path("layers").join(&hex).is_dir()).then_some(hex)
+    }
+
+    /// Steps whose layer goes.
+    fn sweep_steps(&self, used: &BTreeSet<String>) -> Result<()> {
+        let steps = self.path("steps");
+        for key in entries(&steps)? {
+            let hex = fs::read_to_string(steps.join(&key)).unwrap_or_default();
+            if !used.contains(&hex) {
+                remove_file(&steps.join(&key))?;
+            }
+        }
+        Ok(())
     }
 }
 
