@@ -15,6 +15,7 @@ mod document;
 mod embedded;
 mod fuzz;
 mod lint;
+mod man;
 mod matrix;
 mod rows;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Write the manual pages anew
+    Man,
     /// Build the embedded conda and print its path
     Conda,
     /// setup, lint, every test, and a person at a terminal
@@ -156,6 +159,7 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Man => man::write(),
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
