@@ -11,12 +11,14 @@
 mod bench;
 mod channel;
 mod conda;
+mod dist;
 mod document;
 mod embedded;
 mod fuzz;
 mod lint;
 mod man;
 mod matrix;
+mod messages;
 mod rows;
 mod setup;
 mod tty;
@@ -41,6 +43,14 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Make the Debian package, the archive, checksums and the list of parts
+    Dist(dist::DistArgs),
+    /// List errors and hints that docs/troubleshooting.md lacks
+    Messages {
+        /// Bring its lists up to date instead; what people wrote behind messages stays
+        #[arg(long)]
+        write: bool,
+    },
     /// Write the manual pages anew
     Man,
     /// Build the embedded conda and print its path
@@ -159,7 +169,9 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Dist(args) => dist::run(&args),
         Task::Man => man::write(),
+        Task::Messages { write } => messages::run(write),
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
