@@ -37,15 +37,18 @@ root=${DESTDIR:-}$prefix
 list=$root/share/run-docker/installed
 settings=${DESTDIR:-}/etc/run-docker/runconfigs
 
-# Removes what the list names, and directories that are empty then.
+# Removes the files that the list names, then the directories that were made for
+# them (a slash at the end), the deepest first, where nobody else's files are in.
 remove() {
     [ -f "$list" ] || die "nothing of run-docker is installed at $root" "name its prefix: ./install.sh --prefix DIR --uninstall"
-    while read -r file; do rm -f "$root/$file"; done <"$list"
-    sed 's|/[^/]*$||' "$list" | sort -ru | while read -r directory; do
-        while [ "$directory" != . ] && rmdir "$root/$directory" 2>/dev/null; do directory=$(dirname "$directory"); done
-    done
+    names=$(LC_ALL=C sort -r "$list")
     rm -f "$list"
-    rmdir "$root/share/run-docker" 2>/dev/null || :
+    printf '%s\n' "$names" | while read -r name; do
+        case $name in
+        */) rmdir "$root/$name" 2>/dev/null || : ;;
+        *) rm -f "$root/$name" ;;
+        esac
+    done
 }
 
 if [ -n "$uninstall" ]; then
@@ -64,9 +67,13 @@ mkdir -p "$root" 2>/dev/null || :
 [ -w "$root" ] || die "$root cannot be written to" "sudo ./install.sh, or --prefix \"\$HOME/.local\""
 # An older version may have had files that this one has not.
 [ ! -f "$list" ] || remove
+made=$(cd "$here/files" && find . -mindepth 1 -type d | sed 's|^\./||' |
+    while read -r directory; do [ -d "$root/$directory" ] || printf '%s/\n' "$directory"; done)
 (cd "$here/files" && tar -cf - .) | (cd "$root" && tar -xf - --no-same-owner --no-overwrite-dir)
-mkdir -p "${list%/*}"
-(cd "$here/files" && find . ! -type d | sed 's|^\./||' | sort) >"$list"
+{
+    (cd "$here/files" && find . ! -type d | sed 's|^\./||')
+    [ -z "$made" ] || printf '%s\n' "$made"
+} >"$list"
 case $prefix in
 /usr | /usr/local | /opt | /opt/*)
     if [ ! -e "$settings" ]; then

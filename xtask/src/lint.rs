@@ -27,7 +27,7 @@ pub(crate) fn run() -> bool {
     // The embedded conda is linted where it is built and tested (`cargo xtask test`).
     let others = ["--workspace", "--exclude", "run-docker-conda", "--all-targets", "--", "-D", "warnings"];
     let good = crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
-    good & arrows() & lengths() & scripts() & crate::man::lint() & crate::messages::lint()
+    good & arrows() & lengths() & scripts() & crate::man::lint() & crate::messages::lint() & crate::book::lint()
 }
 
 fn arrows() -> bool {

@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod book;
 mod channel;
 mod conda;
 mod dist;
@@ -51,6 +52,8 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
+    /// Build the book with mdBook, after its own check of links
+    Docs,
     /// Write the manual pages anew
     Man,
     /// Build the embedded conda and print its path
@@ -170,6 +173,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
         Task::Dist(args) => dist::run(&args),
+        Task::Docs => book::build(),
         Task::Man => man::write(),
         Task::Messages { write } => messages::run(write),
         Task::Channel { serve, port } => channel::run(serve, port),

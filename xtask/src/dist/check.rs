@@ -234,7 +234,7 @@ impl Ground {
         self.install(&next.deb, &later)?;
         let runs = self.tree.ask("bert", "run-docker exec meanwhile id -un")?;
         same("in the container from before", runs.trim(), "bert")?;
-        self.tree.ask("bert", "run-docker stop --time 1 meanwhile")?;
+        self.tree.ask("bert", "run-docker stop --time 1 meanwhile && run-docker rm meanwhile")?;
         self.tree.ask("root", "tail -n 1 /etc/run-docker/runconfigs | grep image_name").map(|_| ())
     }
 

@@ -114,7 +114,13 @@ impl<'a> Visit<'a> for Collector {
         if let Expr::Path(function) = &*call.func
             && let Some(name) = function.path.segments.last()
         {
-            let of_error = function.path.segments.iter().rev().nth(1).is_some_and(|s| s.ident == "Error" || s.ident == "Self");
+            let of_error = function
+                .path
+                .segments
+                .iter()
+                .rev()
+                .nth(1)
+                .is_some_and(|s| s.ident == "Error" || s.ident == "Self");
             let says = SAYING.iter().find(|(saying, _)| name.ident == saying);
             match says {
                 Some((_, argument)) => self.say(call.args.iter().nth(*argument)),
@@ -149,7 +155,10 @@ impl<'a> Visit<'a> for Collector {
     }
 
     fn visit_item_impl(&mut self, item: &'a syn::ItemImpl) {
-        let shows = item.trait_.as_ref().is_some_and(|(_, path, _)| path.segments.last().is_some_and(|s| s.ident == "Display"));
+        let shows = item
+            .trait_
+            .as_ref()
+            .is_some_and(|(_, path, _)| path.segments.last().is_some_and(|s| s.ident == "Display"));
         let error = matches!(&*item.self_ty, syn::Type::Path(of) if of.path.segments.last().is_some_and(|s| s.ident.to_string().ends_with("Error")));
         if shows && error {
             let mut writes = Writes(Vec::new());
@@ -196,7 +205,9 @@ impl<'a> Visit<'a> for Reader<'_> {
                     self.found.extend(worth(&plain(&text.value())));
                 }
             }
-            Expr::Macro(called) if called.mac.path.is_ident("format") || called.mac.path.is_ident("concat") => {
+            Expr::Macro(called)
+                if called.mac.path.is_ident("format") || called.mac.path.is_ident("concat") =>
+            {
                 self.found.extend(format_text(&called.mac, 0));
             }
             Expr::Path(path) if self.depth < 4 => {
@@ -216,7 +227,9 @@ impl<'a> Visit<'a> for Reader<'_> {
                     self.visit_expr(other);
                 }
             }
-            Expr::MethodCall(call) if matches!(&*call.receiver, Expr::Lit(_) | Expr::Macro(_) | Expr::Paren(_)) => {
+            Expr::MethodCall(call)
+                if matches!(&*call.receiver, Expr::Lit(_) | Expr::Macro(_) | Expr::Paren(_)) =>
+            {
                 self.visit_expr(&call.receiver);
             }
             Expr::MethodCall(call) if call.method == "unwrap_or_else" || call.method == "map_or_else" => {

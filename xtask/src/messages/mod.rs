@@ -81,7 +81,11 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 /// The line of a message as the page has it; a hint is what comes behind.
 fn line(message: &Message) -> String {
     let hints = message.hints.join("; ");
-    if hints.is_empty() { format!("- {}", code(&message.text)) } else { format!("- {}: {hints}", code(&message.text)) }
+    if hints.is_empty() {
+        format!("- {}", code(&message.text))
+    } else {
+        format!("- {}: {hints}", code(&message.text))
+    }
 }
 
 /// As code, which may hold backticks itself.
@@ -140,7 +144,10 @@ pub(crate) fn lint() -> bool {
     for (title, messages) in &said {
         for message in messages {
             if there.get(&message.text).is_none_or(|line| !has_hints(line, message)) {
-                println!("lint: docs/troubleshooting.md, below \"### {title}\", lacks this line:\n{}", line(message));
+                println!(
+                    "lint: docs/troubleshooting.md, below \"### {title}\", lacks this line:\n{}",
+                    line(message)
+                );
                 good = false;
             }
         }
@@ -166,10 +173,16 @@ mod tests {
             text: text.to_owned(),
             hints: hints.iter().map(|hint| (*hint).to_owned()).collect(),
         };
-        let said = vec![("One".to_owned(), vec![message("a file is gone", &["look"]), message("with `ticks`", &[])])];
+        let said = vec![(
+            "One".to_owned(),
+            vec![message("a file is gone", &["look"]), message("with `ticks`", &[])],
+        )];
         let page = "# T\n\n## Every message\n\n### Old\n\n- `a file is gone`: look, and then further.\n- `was once said`\n";
         let text = renewed(page, &said);
-        assert_eq!(text, "# T\n\n## Every message\n\n### One\n\n- `a file is gone`: look, and then further.\n- `` with `ticks` ``\n");
+        assert_eq!(
+            text,
+            "# T\n\n## Every message\n\n### One\n\n- `a file is gone`: look, and then further.\n- `` with `ticks` ``\n"
+        );
         assert_eq!(renewed(&text, &said), text);
         assert!(lines(&text).contains_key("with `ticks`"));
     }
