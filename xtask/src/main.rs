@@ -20,6 +20,7 @@ mod lint;
 mod man;
 mod matrix;
 mod messages;
+mod picture;
 mod rows;
 mod setup;
 mod tty;
@@ -54,6 +55,8 @@ enum Task {
     },
     /// Build the book with mdBook, after its own check of links
     Docs,
+    /// Draw README's picture anew, from a run that is recorded for it
+    Picture,
     /// Write the manual pages anew
     Man,
     /// Build the embedded conda and print its path
@@ -175,6 +178,7 @@ fn main() -> ExitCode {
         Task::Dist(args) => dist::run(&args),
         Task::Docs => book::build(),
         Task::Man => man::write(),
+        Task::Picture => picture::run(&program()),
         Task::Messages { write } => messages::run(write),
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
