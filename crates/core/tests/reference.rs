@@ -1,5 +1,7 @@
 //! docs/runconfigs.md against the code: every key, its spellings, and none else.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::Path;
 
 use run_docker_core::config::KEYS;

@@ -43,7 +43,7 @@ pub(super) fn deb(tree: &Path, version: &str, out: &Path) -> PathBuf {
     };
     write("conffiles", "/etc/run-docker/runconfigs\n".to_owned());
     write("md5sums", run_ok(Command::new("sh").current_dir(tree).args(["-c", SUMS])));
-    write("control", control(version, &tree.join("usr/bin/run-docker"), size(tree)));
+    write("control", control(version, &tree.join("usr/bin/run-docker"), &size(tree)));
     let file = out.join(format!("run-docker_{version}_{}.deb", architecture()));
     // gzip: every dpkg reads it, zstd needs one of 2022.
     let mut build = Command::new("dpkg-deb");
@@ -60,7 +60,7 @@ fn size(tree: &Path) -> String {
     output.split_whitespace().next().unwrap_or("0").to_owned()
 }
 
-fn control(version: &str, program: &Path, size: String) -> String {
+fn control(version: &str, program: &Path, size: &str) -> String {
     format!(
         "Package: run-docker\n\
          Version: {version}\n\
