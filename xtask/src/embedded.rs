@@ -38,6 +38,11 @@ pub(crate) fn lint() -> bool {
 /// The program, built as images get it.
 pub(crate) fn program() -> PathBuf {
     assert!(cargo(&["build", "--quiet"], "--profile", &[]), "the embedded conda does not build");
+    place()
+}
+
+/// Where it lies once it is built.
+pub(crate) fn place() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
     target.join(triple()).join("conda/conda")

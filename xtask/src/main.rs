@@ -9,14 +9,19 @@
 )]
 
 mod bench;
+mod book;
 mod channel;
 mod conda;
+mod dist;
 mod document;
 mod embedded;
 mod fault;
 mod fuzz;
 mod lint;
+mod man;
 mod matrix;
+mod messages;
+mod picture;
 mod rows;
 mod setup;
 mod tty;
@@ -41,6 +46,20 @@ enum Task {
     Setup,
     /// Clippy, the directions between crates, file lengths
     Lint,
+    /// Make the Debian package, the archive, checksums and the list of parts
+    Dist(dist::DistArgs),
+    /// List errors and hints that docs/troubleshooting.md lacks
+    Messages {
+        /// Bring its lists up to date instead; what people wrote behind messages stays
+        #[arg(long)]
+        write: bool,
+    },
+    /// Build the book with mdBook, after its own check of links
+    Docs,
+    /// Draw README's picture anew, from a run that is recorded for it
+    Picture,
+    /// Write the manual pages anew
+    Man,
     /// Build the embedded conda and print its path
     Conda,
     /// setup, lint, every test, and a person at a terminal
@@ -160,6 +179,11 @@ fn main() -> ExitCode {
     let good = match task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Dist(args) => dist::run(&args),
+        Task::Docs => book::build(),
+        Task::Man => man::write(),
+        Task::Picture => picture::run(&program()),
+        Task::Messages { write } => messages::run(write),
         Task::Channel { serve, port } => channel::run(serve, port),
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),

@@ -181,9 +181,36 @@ pub(crate) enum Command {
     Trust(TrustArgs),
     /// Print, as JSON, what a command sees inside
     Probe(ProbeArgs),
+    /// Print the script that completes words in a shell
+    Completion {
+        /// Which shell
+        shell: CompletionShell,
+    },
     /// Write the init this program carries to standard output
     #[command(hide = true)]
     InternalInit,
+    /// Print what may stand at the cursor of a command line
+    #[command(hide = true)]
+    InternalComplete(CompleteArgs),
+}
+
+/// A shell that words can be completed in.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `internal-complete`.
+#[derive(Args, Debug)]
+pub(crate) struct CompleteArgs {
+    /// The words are bash's line up to the cursor, and these signs break words for it
+    #[arg(long, value_name = "BREAKS", allow_hyphen_values = true)]
+    pub(crate) bash: Option<String>,
+    /// The words up to the cursor, the program's name first
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }
 
 /// `ps`.

@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) env: BTreeMap<String, String>,
     /// The current directory as the shell shows it.
     pub(crate) cwd: PathBuf,
+    /// The program's own file.
+    pub(crate) program: Option<PathBuf>,
 }
 
 impl Context {
@@ -34,7 +36,7 @@ impl Context {
         let name = words.first().map_or("", String::as_str).rsplit('/').next().unwrap_or("");
         let flavor = if name.contains("conda") { Flavor::Conda } else { Flavor::Plain };
         let cwd = run_docker_host::working_directory(&env)?;
-        Ok(Self { words, flavor, env, cwd })
+        Ok(Self { words, flavor, env, cwd, program: std::env::current_exe().ok() })
     }
 
     /// The user's home directory as the environment has it.

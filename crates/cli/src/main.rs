@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod context;
 mod engines;
 mod report;
@@ -49,7 +50,9 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Env(args) => commands::env::run(&args, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Probe(args) => commands::probe::run(args, context),
+        Command::Completion { shell } => complete::script(shell),
         Command::InternalInit => commands::internal_init(),
+        Command::InternalComplete(args) => complete::run(&args, context),
     }
 }
 

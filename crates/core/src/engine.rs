@@ -128,6 +128,12 @@ pub trait Engine {
     /// The engine cannot be asked.
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>>;
 
+    /// The names of the images it has.
+    ///
+    /// # Errors
+    /// The engine cannot be asked.
+    fn image_names(&self) -> Result<Vec<String>>;
+
     /// The text of a small file in an image; `None` when it is not there.
     ///
     /// # Errors

@@ -219,6 +219,10 @@ impl Engine for Native {
         Ok(self.hold(image)?.map(|held| held.record.facts.clone()))
     }
 
+    fn image_names(&self) -> Result<Vec<String>> {
+        Ok(self.images()?.into_iter().flat_map(|image| image.names).collect())
+    }
+
     fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
         Ok(self.hold(image)?.and_then(|held| store::text_in(&held.layers, path)))
     }

@@ -1,6 +1,6 @@
 //! Getting an image: building our own, or fetching the one asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use run_docker_core::config::{Layer, Origin};
 use run_docker_core::request::{Flavor, RunRequest, parse_engine};
@@ -111,10 +111,13 @@ pub(crate) fn conda_words(record: &str) -> String {
     }
 }
 
-/// The clone this program was built from, whose Dockerfile may have been edited.
+/// The clone this program was built from, else what is installed beside it:
+/// their files may have been edited. The program carries a copy for when there is neither.
 fn source(context: &Context) -> Option<PathBuf> {
-    let dir = PathBuf::from(context.env.get("RUN_DOCKER_SOURCE")?);
-    dir.join("Dockerfile").is_file().then_some(dir)
+    let clone = context.env.get("RUN_DOCKER_SOURCE").map(PathBuf::from);
+    let prefix = context.program.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let installed = prefix.map(|prefix| prefix.join("share/run-docker/context"));
+    clone.into_iter().chain(installed).find(|dir| dir.join("Dockerfile").is_file())
 }
 
 /// Makes sure that the image of a run is there: the user's own is built, any

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     BuildImageOptions, BuilderVersion, CreateContainerOptions, CreateImageOptionsBuilder,
-    DownloadFromContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder,
 };
 use bytes::BytesMut;
 use futures_util::{Stream, StreamExt};
@@ -48,6 +48,13 @@ impl Docker {
             facts.entrypoint_script = self.read_file(image, &script).await;
         }
         Ok(Some(facts))
+    }
+
+    /// Every name of every image; untagged ones have none.
+    pub(super) async fn list_images(&self) -> Result<Vec<String>> {
+        let found = self.api.list_images(None::<ListImagesOptions>).await;
+        let images = found.map_err(|e| explain(e, "listing images".to_owned()))?;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags).filter(|name| !name.contains("<none>")).collect())
     }
 
     /// The text of a file in an image, by way of a container that is never

@@ -145,6 +145,10 @@ impl Engine for Docker {
         self.runtime.block_on(self.inspect_image(image))
     }
 
+    fn image_names(&self) -> Result<Vec<String>> {
+        self.runtime.block_on(self.list_images())
+    }
+
     fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
         Ok(self.runtime.block_on(self.read_file(image, path)))
     }
