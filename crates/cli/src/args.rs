@@ -172,6 +172,10 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
+    /// What stands between you and a run on this machine, with lines to paste
+    Doctor(DoctorArgs),
+    /// Remove what your runs and builds left
+    Prune(PruneArgs),
     /// Print, as JSON, what a command sees inside
     Probe(ProbeArgs),
     /// Write the init this program carries to standard output
@@ -384,6 +388,36 @@ pub(crate) struct TrustArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+/// `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Look for what runs left behind instead; ends with 1 where something is
+    #[arg(long)]
+    pub(crate) leaks: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+}
+
+/// `prune`.
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Show what would be removed, and remove nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Also images of run-docker that lost their name to a newer one, whoever built them
+    #[arg(long)]
+    pub(crate) images: bool,
+    /// Leave containers of -d that ended, with their logs
+    #[arg(long)]
+    pub(crate) keep_containers: bool,
 }
 
 /// `probe`.

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod docker_args;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod facts;

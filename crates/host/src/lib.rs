@@ -10,6 +10,7 @@ mod local_time;
 mod names;
 mod places;
 mod simulated;
+mod survey;
 mod symlinks;
 mod trust;
 
@@ -25,5 +26,6 @@ pub use places::{
     working_directory,
 };
 pub use simulated::{SimulatedFacts, load_facts};
+pub use survey::{free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, temporary_leftovers};
 pub use symlinks::{SymlinkScan, SymlinkTarget, scan_symlinks};
 pub use trust::TrustStore;

@@ -274,7 +274,7 @@ fn is_held(path: &Path) -> bool {
 
 /// Removes what nobody holds and nobody asked to keep. Failures wait for the
 /// next time: they must not keep this run from starting.
-fn sweep(runs: &Path) {
+pub(crate) fn sweep(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for path in entries.flatten().map(|e| e.path()) {
         let Ok(file) = File::open(&path) else { continue };
@@ -297,7 +297,7 @@ fn sweep(runs: &Path) {
 }
 
 /// Made this very moment, its lock perhaps not taken yet.
-fn is_young(path: &Path) -> bool {
+pub(crate) fn is_young(path: &Path) -> bool {
     let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
     age.is_none_or(|age| age < Duration::from_secs(2))
 }

@@ -25,6 +25,7 @@ mod security;
 mod setup;
 mod signals;
 mod store;
+mod survey;
 mod terminal;
 mod trees;
 
@@ -41,6 +42,7 @@ use crate::idmap::IdMap;
 use crate::store::{HeldImage, ImportSource, Store};
 
 pub use store::ImageSummary;
+pub use survey::delegated_controllers;
 
 /// What the engine is told of the process and its user.
 #[derive(Clone, Debug)]

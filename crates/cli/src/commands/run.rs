@@ -192,6 +192,16 @@ impl Prepared {
         ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
     }
 
+    /// The machine and the person.
+    pub(crate) fn host(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// Directories of the host.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// The project's own file and its text.
     pub(crate) fn project_file(&self) -> Option<(&Path, &str)> {
         self.loaded.project_file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
