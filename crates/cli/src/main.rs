@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod engines;
 mod report;
+mod services;
 mod settings;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Build(args) => commands::build::run(&args, context),
         Command::Image(command) => commands::image::run(&command, context),
         Command::Config(args) => commands::config::run(&args, context),
+        Command::Init(args) => commands::init::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Prune(args) => commands::prune::run(&args, context),
         Command::Env(args) => commands::env::run(&args, context),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod facts;
 pub mod plan;
 pub mod request;
+pub mod services;
 pub mod types;
 pub mod words;
 

@@ -6,6 +6,7 @@ pub(crate) mod containers;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod image;
+pub(crate) mod init;
 pub(crate) mod probe;
 pub(crate) mod prune;
 pub(crate) mod ps;

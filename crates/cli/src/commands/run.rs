@@ -19,6 +19,7 @@ use crate::args::{RunArgs, Verbosity};
 use crate::context::Context;
 use crate::engines::{self, Facts};
 use crate::report::Reporter;
+use crate::services;
 use crate::settings::{self, Loaded};
 
 /// How long the name service may take in all.
@@ -176,7 +177,11 @@ impl Prepared {
             // Before anything the file names is made or read.
             require_trust(&loaded, &request, state_dir.as_deref(), reporter)?;
         }
-        let places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
+        let mut places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
+        places.found = match imagined {
+            true => services::imagine(&request.wanted, &host),
+            false => services::find(&request.wanted, &loaded.settings, &host, context, reporter)?,
+        };
         Ok(Self { request, host, places, loaded, simulated })
     }
 
@@ -332,9 +337,10 @@ fn find_places(
     };
     let mut symlink_targets = Vec::new();
     if request.symlinks > 0 {
-        let scan = run_docker_host::scan_symlinks(&loaded.project, request.symlinks)?;
+        let scan = run_docker_host::scan_symlinks(&loaded.project, request.symlinks, &host.home)?;
         scan.notices.iter().for_each(|notice| reporter.notice(notice));
-        symlink_targets.extend(scan.targets.into_iter().map(|t| t.target.to_string_lossy().into_owned()));
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        symlink_targets.extend(scan.targets.into_iter().map(|t| (text(t.target), text(t.inside))));
     }
     let env_files = request
         .docker_args
@@ -349,6 +355,7 @@ fn find_places(
         home: home.map(|p| p.to_string_lossy().into_owned()),
         symlink_targets,
         env_files,
+        ..Places::default()
     })
 }
 

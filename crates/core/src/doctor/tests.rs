@@ -126,7 +126,7 @@ const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
     ("GPUs natively", |s| { with_gpu(s); s.choice.kind = EngineKind::Native; }, Level::Ok, "toolkit", "binds the driver's files", ""),
     ("no control node", |s| { with_gpu(s); s.gpus.control_node = false; }, Level::Problem, "gpus", "nvidiactl", "nvidia-modprobe"),
     ("a driver without GPUs", |s| s.gpus.driver = "550".into(), Level::Problem, "gpus", "lists no GPU", "dmesg"),
-    ("MIG", |s| { with_gpu(s); s.gpus.gpus[0].mig = vec!["MIG-1".into(), "MIG-2".into()]; }, Level::Ok, "gpus", "2 MIG instances", ""),
+    ("MIG", |s| { with_gpu(s); s.gpus.toolkit = true; s.gpus.gpus[0].mig = vec!["MIG-1".into(), "MIG-2".into()]; }, Level::Ok, "gpus", "2 MIG instances", ""),
     ("AMD", |s| { s.gpus.amd = true; s.gpus.amd_permitted = true; }, Level::Note, "gpus", "AMD", "--device /dev/kfd"),
     ("AMD, closed", |s| s.gpus.amd = true, Level::Note, "gpus", "may not open", "usermod -aG render,video ann"),
     ("no ids", |s| s.machine.subids = SubidSurvey::of_texts("bob:100000:65536\n", "", "ann", 1001, true), Level::Note, "subids", "no range", "sudo usermod --add-subuids 165536-231071 --add-subgids 165536-231071 ann"),
@@ -162,6 +162,7 @@ fn native(survey: &mut Survey) -> &mut NativeSurvey {
 
 fn no_docker(survey: &mut Survey) {
     survey.docker = EngineAnswer::No { why: "no answer".into(), hint: Some("start it".into()) };
+    survey.choice = Choice { kind: EngineKind::Native, why: "auto: no Docker".into() };
 }
 
 fn with_gpu(survey: &mut Survey) {

@@ -18,6 +18,7 @@ pub(super) fn decide(
     input: &PlanInput<'_>,
     gpus: &GpuPlan,
     stdio: &Stdio,
+    services: Vec<(String, String)>,
 ) -> Result<Vec<String>, Error> {
     let host = input.host;
     let args = &input.request.docker_args;
@@ -37,6 +38,7 @@ pub(super) fn decide(
     for (name, value) in gpu_variables(gpus) {
         env.insert((*name).to_owned(), (*value).to_owned());
     }
+    env.extend(services);
     let files = input.places.env_files.iter();
     let mut given = Vec::new();
     for (path, text) in files {

@@ -94,7 +94,7 @@ pub(super) fn decide(
 }
 
 /// `/home/<name>`, the name made one path component; root's is `/root`.
-fn home_inside(name: &str, uid: u32) -> String {
+pub(super) fn home_inside(name: &str, uid: u32) -> String {
     if uid == 0 {
         return "/root".to_owned();
     }
