@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use run_docker_core::config::{Key, Origin, Settings};
 use run_docker_core::services::{CACHES, Found, PortChoice, Served, Wanted};
 use run_docker_core::{HostFacts, Result};
-use run_docker_host::{cache_directories, ensure_directory, free_port, gitconfig, random_token, ssh_agent};
+use run_docker_host::{HeldPort, cache_directories, ensure_directory, gitconfig, hold_port, random_token, ssh_agent};
 
 use crate::context::Context;
 use crate::report::Reporter;
@@ -38,14 +38,15 @@ pub(crate) fn find(
         }
     };
     let jupyter = match wanted.jupyter {
-        Some(choice) => Some(Served { port: free_port("Jupyter", choice, JUPYTER_PORT, &[])?, token: random_token()? }),
+        Some(choice) => {
+            Some(Served { port: keep(hold_port("Jupyter", choice, JUPYTER_PORT)?), token: random_token()? })
+        }
         None => None,
     };
-    let taken: Vec<u16> = jupyter.iter().map(|served| served.port).collect();
     let cache = cache_home(host);
     Ok(Found {
         tensorboard: match wanted.tensorboard {
-            Some(_) => Some(free_port("TensorBoard", PortChoice::Auto, TENSORBOARD_PORT, &taken)?),
+            Some(_) => Some(keep(hold_port("TensorBoard", PortChoice::Auto, TENSORBOARD_PORT)?)),
             None => None,
         },
         jupyter,
@@ -63,6 +64,13 @@ pub(crate) fn find(
             None
         },
     })
+}
+
+/// For as long as this process lives.
+fn keep(held: HeldPort) -> u16 {
+    let port = held.port;
+    std::mem::forget(held);
+    port
 }
 
 /// The same for a machine that is only imagined: nothing is looked up.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -16,21 +17,44 @@ use crate::places::ensure_directory;
 /// Ports tried after the first.
 const TRIES: u16 = 200;
 
-/// A port of this machine for `what`: the one asked for, else the first free
-/// one from `first` on. It is not held: who starts late may find it taken.
+/// A port of this machine that other launchers leave alone while this lives. It
+/// is bound and not listened on, so that the server can have it.
+#[derive(Debug)]
+pub struct HeldPort {
+    /// Its number.
+    pub port: u16,
+    _socket: Option<OwnedFd>,
+}
+
+/// A port for `what`: the one asked for, else the first free one from `first` on.
 ///
 /// # Errors
 /// It is taken, or all are.
-pub fn free_port(what: &str, choice: PortChoice, first: u16, not: &[u16]) -> Result<u16> {
-    let is_free = |port: u16| !not.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+pub fn hold_port(what: &str, choice: PortChoice, first: u16) -> Result<HeldPort> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     match choice {
-        PortChoice::Fixed(port) if is_free(port) => Ok(port),
+        // Who asks for the port of a moment ago need not wait for its last connections.
+        PortChoice::Fixed(port) if is_free(port) => Ok(HeldPort { port, _socket: hold(port) }),
         PortChoice::Fixed(port) => Err(Error::failure(format!("the port {port} for {what} is taken"))
             .with_hint("give another one, or none: then a free one is found")),
-        PortChoice::Auto => (first..first.saturating_add(TRIES)).find(|port| is_free(*port)).ok_or_else(|| {
-            Error::failure(format!("no port from {first} to {} is free for {what}", first + TRIES - 1))
-        }),
+        PortChoice::Auto => {
+            let found = (first..first.saturating_add(TRIES))
+                .find_map(|port| hold(port).map(|socket| HeldPort { port, _socket: Some(socket) }));
+            found.ok_or_else(|| {
+                Error::failure(format!("no port from {first} to {} is free for {what}", first + TRIES - 1))
+            })
+        }
     }
+}
+
+/// Binds it alone, and then lets others with SO_REUSEADDR (as servers are) bind
+/// it too: Linux refuses that only where one listens (socket(7)).
+fn hold(port: u16) -> Option<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+    bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok()?;
+    sockopt::set_socket_reuseaddr(&socket, true).ok()?;
+    Some(socket)
 }
 
 /// 128 bits of the kernel's randomness, in hexadecimal.
@@ -95,15 +119,25 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_passed_over_and_one_asked_for_is_an_error() {
-        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let taken = held.local_addr().unwrap().port();
-        let found = free_port("x", PortChoice::Auto, taken, &[]).unwrap();
-        assert!(found > taken, "{found}");
-        let error = free_port("Jupyter", PortChoice::Fixed(taken), 1, &[]).unwrap_err();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = listener.local_addr().unwrap().port();
+        let found = hold_port("x", PortChoice::Auto, taken).unwrap();
+        assert!(found.port > taken, "{found:?}");
+        let error = hold_port("Jupyter", PortChoice::Fixed(taken), 1).unwrap_err();
         assert_eq!(error.to_string(), format!("the port {taken} for Jupyter is taken"));
-        assert_ne!(free_port("x", PortChoice::Auto, taken, &[found]).unwrap(), found);
-        drop(held);
-        assert_eq!(free_port("x", PortChoice::Fixed(taken), 1, &[]).unwrap(), taken);
+        drop(listener);
+        assert_eq!(hold_port("x", PortChoice::Fixed(taken), 1).unwrap().port, taken);
+    }
+
+    #[test]
+    fn a_held_port_is_no_other_launchers_and_still_the_servers() {
+        let held = hold_port("x", PortChoice::Auto, 20_000).unwrap();
+        let other = hold_port("x", PortChoice::Auto, held.port).unwrap();
+        assert_ne!(other.port, held.port);
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, held.port)).unwrap();
+        std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        // On every address, as on a network of a container's own.
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, other.port)).unwrap();
     }
 
     #[test]
