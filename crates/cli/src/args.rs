@@ -12,10 +12,15 @@ Examples:
   run-docker 0,1 0-15 python train.py         two GPUs, sixteen CPUs
   run-docker all '' 'make && ./bench | tee log'   one word with blanks is a script
   run-docker-conda 0 '' python                the same with your conda environments at /envs
-  run-docker --docker-args '-p 8888:8888' 0 '' jupyter lab
+  run-docker-conda -n NAME --jupyter 0 ''      Jupyter, with its address and the ssh line for your laptop
+  run-docker --tensorboard runs 0 '' python train.py   TensorBoard beside the training
+  run-docker --cache --ssh-agent --gitconfig 0 '' bash   models, keys and git's settings come along
+  run-docker --docker-args '-p 5000:5000' 0 '' mlflow ui
   run-docker --dry-run 0 0-3 bash             print what would run
   run-docker ps                               your containers
   run-docker exec NAME                        a second shell in one
+  run-docker init                             a .runconfigs to fill in
+  run-docker doctor                           what is wrong on this machine, and what to paste
 
 GPU list:  '' or none, all, 0,1, 0-3, GPU-<uuid>, MIG-<uuid>, 0:1 (MIG instance 1 of GPU 0)
 CPU list:  '' for all, 0-3, 0-3,8,10-14:2, auto:8 (any eight)
@@ -115,6 +120,24 @@ pub(crate) struct SettingArgs {
     /// Engine: auto, docker, podman or native
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<String>,
+    /// Run Jupyter on a free port, or on PORT; beside the command where there is one
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    pub(crate) jupyter: Option<String>,
+    /// Run TensorBoard on DIR; beside the command where there is one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<String>,
+    /// Bring your ssh agent along
+    #[arg(long, alias = "ssh_agent")]
+    pub(crate) ssh_agent: bool,
+    /// Bring your ~/.gitconfig along, read-only
+    #[arg(long)]
+    pub(crate) gitconfig: bool,
+    /// Use your caches of Hugging Face, torch and pip inside
+    #[arg(long)]
+    pub(crate) cache: bool,
+    /// Keep the server of VS Code between containers
+    #[arg(long)]
+    pub(crate) vscode: bool,
     /// Run in the background and print the container's id
     #[arg(short, long)]
     pub(crate) detach: bool,
@@ -177,8 +200,14 @@ pub(crate) enum Command {
     Config(ShowConfigArgs),
     /// Your conda environments, seen from the host
     Env(EnvArgs),
+    /// Write a .runconfigs with every setting, commented out
+    Init(InitArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
+    /// What stands between you and a run on this machine, with lines to paste
+    Doctor(DoctorArgs),
+    /// Remove what your runs and builds left
+    Prune(PruneArgs),
     /// Print, as JSON, what a command sees inside
     Probe(ProbeArgs),
     /// Print the script that completes words in a shell
@@ -423,6 +452,43 @@ pub(crate) struct TrustArgs {
     pub(crate) yes: bool,
 }
 
+/// `init`.
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The project [default: the current directory]
+    pub(crate) project: Option<PathBuf>,
+}
+
+/// `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Look for what runs left behind instead; ends with 1 where something is
+    #[arg(long)]
+    pub(crate) leaks: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+}
+
+/// `prune`.
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Show what would be removed, and remove nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Also images of run-docker that lost their name to a newer one, whoever built them
+    #[arg(long)]
+    pub(crate) images: bool,
+    /// Leave containers of -d that ended, with their logs
+    #[arg(long)]
+    pub(crate) keep_containers: bool,
+}
+
 /// `probe`.
 #[derive(Args, Debug)]
 pub(crate) struct ProbeArgs {
@@ -474,6 +540,12 @@ impl SettingArgs {
             one(Key::NumIters, "--num-iters", &self.num_iters),
             one(Key::Symlinks, "--symlinks", &self.symlinks),
             one(Key::Engine, "--engine", &self.engine),
+            one(Key::Jupyter, "--jupyter", &self.jupyter),
+            one(Key::Tensorboard, "--tensorboard", &self.tensorboard),
+            switch(Key::SshAgent, "--ssh-agent", self.ssh_agent, "true"),
+            switch(Key::Gitconfig, "--gitconfig", self.gitconfig, "true"),
+            switch(Key::Cache, "--cache", self.cache, "true"),
+            switch(Key::Vscode, "--vscode", self.vscode, "true"),
             switch(Key::Detach, "--detach", self.detach, "true"),
             switch(Key::Root, "--root", self.root, "true"),
             switch(Key::Stdin, "--no-stdin", self.no_stdin, "false"),

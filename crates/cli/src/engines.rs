@@ -41,7 +41,7 @@ pub(crate) fn connect(
 }
 
 /// By a variable or a context of the client, were it one that does not exist.
-fn names_a_daemon(context: &Context) -> bool {
+pub(crate) fn names_a_daemon(context: &Context) -> bool {
     let endpoint = detect_endpoint(&context.env, &context.home().unwrap_or_default());
     endpoint.map_or(true, |endpoint| endpoint.origin != DEFAULT_ORIGIN)
 }
@@ -87,7 +87,7 @@ impl Facts {
 /// Every engine that may have containers of this user.
 pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
     let docker = docker_of(context);
-    let has_store = store(context).is_some_and(|store| store.join("run").is_dir());
+    let has_store = has_store(context);
     let mut engines: Vec<Box<dyn Engine>> = Vec::new();
     if has_store {
         engines.push(Box::new(native(context)?));
@@ -100,7 +100,13 @@ pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
     Ok(engines)
 }
 
-fn docker_of(context: &Context) -> Result<Docker> {
+/// The engine built in has been used.
+pub(crate) fn has_store(context: &Context) -> bool {
+    store(context).is_some_and(|store| store.join("run").is_dir())
+}
+
+/// Docker, where its socket answers to this user.
+pub(crate) fn docker_of(context: &Context) -> Result<Docker> {
     docker(&context.env, &context.home().unwrap_or_default())
 }
 

@@ -7,6 +7,7 @@ mod complete;
 mod context;
 mod engines;
 mod report;
+mod services;
 mod settings;
 
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Build(args) => commands::build::run(&args, context),
         Command::Image(command) => commands::image::run(&command, context),
         Command::Config(args) => commands::config::run(&args, context),
+        Command::Init(args) => commands::init::run(&args, context),
+        Command::Doctor(args) => commands::doctor::run(&args, context),
+        Command::Prune(args) => commands::prune::run(&args, context),
         Command::Env(args) => commands::env::run(&args, context),
         Command::Trust(args) => commands::trust::run(&args, context),
         Command::Probe(args) => commands::probe::run(args, context),

@@ -7,11 +7,13 @@
 
 pub mod config;
 pub mod docker_args;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod facts;
 pub mod plan;
 pub mod request;
+pub mod services;
 pub mod types;
 pub mod words;
 

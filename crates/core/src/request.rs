@@ -7,6 +7,7 @@ use crate::config::{Assignment, Key, Layer, OpenFlag, Origin, Settings, at, moun
 use crate::docker_args::DockerArgs;
 use crate::error::Error;
 use crate::facts::{EngineKind, HostFacts};
+use crate::services::Wanted;
 use crate::types::{CpuSelector, GpuSelector, ImageReference, MemorySize, Template};
 use crate::words::Expansion;
 
@@ -75,6 +76,8 @@ pub struct RunRequest {
     pub symlinks: u32,
     /// Which engine; `None` is `auto`.
     pub engine: Option<EngineKind>,
+    /// Servers beside the command, and what comes along.
+    pub wanted: Wanted,
     /// What the project's own file opens, to be trusted first.
     pub open_flags: Vec<OpenFlag>,
     /// Which value gave way to which, for the user to read.
@@ -134,6 +137,7 @@ impl RunRequest {
             iterations: settings.parse(Key::NumIters, parse_iterations)?.unwrap_or(1),
             symlinks: settings.parse(Key::Symlinks, parse_depth)?.unwrap_or(0),
             engine: engine_asked_for(settings)?,
+            wanted: Wanted::resolve(settings, around)?,
             open_flags: Vec::new(),
             conflicts,
             docker_args,
@@ -185,6 +189,7 @@ impl RunRequest {
             let flag = format!("network: {network}");
             found.push(OpenFlag { flag, reason: "it joins another container" });
         }
+        found.extend(self.wanted.open_flags(|key| project_value(settings, key).is_some(), around));
         found
     }
 }

@@ -9,7 +9,9 @@ mod gpus;
 mod local_time;
 mod names;
 mod places;
+mod services;
 mod simulated;
+mod survey;
 mod symlinks;
 mod trust;
 
@@ -24,6 +26,8 @@ pub use places::{
     EnvsCandidate, check_project, choose_conda_envs, default_envs_candidates, ensure_directory,
     working_directory,
 };
+pub use services::{HeldPort, cache_directories, gitconfig, hold_port, random_token, ssh_agent};
 pub use simulated::{SimulatedFacts, load_facts};
+pub use survey::{free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, temporary_leftovers};
 pub use symlinks::{SymlinkScan, SymlinkTarget, scan_symlinks};
 pub use trust::TrustStore;

@@ -29,6 +29,7 @@ mod file;
 mod guard;
 mod holder;
 mod place;
+mod survey;
 mod take;
 pub mod words;
 
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub use error::Error;
 pub use guard::{Guard, Releaser};
 pub use holder::Holder;
+pub use survey::{Abandoned, abandoned, remove_abandoned};
 
 /// The variable that tells programs started under a lease that it is theirs
 /// too.

@@ -301,7 +301,7 @@ fn is_held(path: &Path) -> bool {
 
 /// Removes what nobody holds and nobody asked to keep. Failures wait for the
 /// next time: they must not keep this run from starting.
-fn sweep(runs: &Path) {
+pub(crate) fn sweep(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for path in entries.flatten().map(|e| e.path()) {
         let Ok(file) = File::open(&path) else { continue };
@@ -349,7 +349,7 @@ fn empty_trash(bundle: &Path) {
 
 /// Made this very moment, its lock perhaps not taken yet. What seems to come
 /// from the future is older than some setting of the clock.
-fn is_young(path: &Path) -> bool {
+pub(crate) fn is_young(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|m| m.modified());
     let age = modified.map(|time| time.elapsed().unwrap_or_else(|future| future.duration()));
     age.is_ok_and(|age| age < Duration::from_secs(2))

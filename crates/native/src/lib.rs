@@ -30,6 +30,7 @@ mod security;
 mod setup;
 mod signals;
 mod store;
+mod survey;
 mod terminal;
 mod trees;
 
@@ -47,6 +48,7 @@ use crate::idmap::IdMap;
 use crate::store::{HeldImage, ImportSource, Store};
 
 pub use store::ImageSummary;
+pub use survey::delegated_controllers;
 
 /// What the engine is told of the process and its user.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod engine;
 mod images;
 mod loopback;
 mod oracle;
+mod packages;
 mod people;
 mod terminal;
 
@@ -21,6 +22,7 @@ pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
+pub use packages::python_packages;
 pub use people::{Person, Sandbox, docker_gid};
 pub use terminal::Terminal;
 

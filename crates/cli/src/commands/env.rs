@@ -25,7 +25,7 @@ use crate::settings;
 const LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &EnvArgs, context: &Context) -> Result<ExitStatus> {
-    let envs = place(args, context)?;
+    let envs = place(args.conda_envs.as_deref(), context)?;
     match &args.verb {
         EnvVerb::List { json } => list(&envs, *json),
         EnvVerb::Size { names, json } => size(&envs, names, *json),
@@ -34,8 +34,12 @@ pub(crate) fn run(args: &EnvArgs, context: &Context) -> Result<ExitStatus> {
 }
 
 /// Where a run would find the environments. Nothing is made.
-fn place(args: &EnvArgs, context: &Context) -> Result<PathBuf> {
-    let options = SettingArgs { conda_envs: args.conda_envs.clone(), ..SettingArgs::default() };
+pub(crate) fn default_place(context: &Context) -> Result<PathBuf> {
+    place(None, context)
+}
+
+fn place(asked: Option<&str>, context: &Context) -> Result<PathBuf> {
+    let options = SettingArgs { conda_envs: asked.map(str::to_owned), ..SettingArgs::default() };
     let loaded = settings::load(&options, &ConfigArgs::default(), context)?;
     let host =
         detect_host(&DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT })?.facts;

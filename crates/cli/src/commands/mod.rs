@@ -3,9 +3,12 @@
 pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod containers;
+pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod image;
+pub(crate) mod init;
 pub(crate) mod probe;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod trust;

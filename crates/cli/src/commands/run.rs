@@ -20,6 +20,7 @@ use crate::args::{RunArgs, Verbosity};
 use crate::context::Context;
 use crate::engines::{self, Facts};
 use crate::report::Reporter;
+use crate::services;
 use crate::settings::{self, Loaded};
 
 /// How long the name service may take in all.
@@ -177,7 +178,11 @@ impl Prepared {
             // Before anything the file names is made or read.
             require_trust(&loaded, &request, state_dir.as_deref(), reporter)?;
         }
-        let places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
+        let mut places = find_places(&loaded, &request, &host, context, imagined, reporter)?;
+        places.found = match imagined {
+            true => services::imagine(&request.wanted, &host),
+            false => services::find(&request.wanted, &loaded.settings, &host, context, reporter)?,
+        };
         Ok(Self { request, host, places, loaded, simulated })
     }
 
@@ -191,6 +196,16 @@ impl Prepared {
         let from_site = self.loaded.settings.get(Key::ImageName).is_some_and(|a| is_site(&a.origin));
         let who = &self.host.identity;
         ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
+    }
+
+    /// The machine and the person.
+    pub(crate) fn host(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// Directories of the host.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The project's own file and its text.
@@ -328,9 +343,10 @@ fn find_places(
     };
     let mut symlink_targets = Vec::new();
     if request.symlinks > 0 {
-        let scan = run_docker_host::scan_symlinks(&loaded.project, request.symlinks)?;
+        let scan = run_docker_host::scan_symlinks(&loaded.project, request.symlinks, &host.home)?;
         scan.notices.iter().for_each(|notice| reporter.notice(notice));
-        symlink_targets.extend(scan.targets.into_iter().map(|t| t.target.to_string_lossy().into_owned()));
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        symlink_targets.extend(scan.targets.into_iter().map(|t| (text(t.target), text(t.inside))));
     }
     let env_files = request
         .docker_args
@@ -345,6 +361,7 @@ fn find_places(
         home: home.map(|p| p.to_string_lossy().into_owned()),
         symlink_targets,
         env_files,
+        ..Places::default()
     })
 }
 

@@ -7,14 +7,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod config;
+mod doctor;
 mod engines;
 mod environment;
 mod images;
+mod init;
 mod lists;
 mod mounts;
 mod names;
 mod options;
 mod own;
 mod places;
+mod prune;
+mod services;
 mod trust;
 mod world;

@@ -95,6 +95,36 @@ fn a_series_stops_at_its_first_failure() {
 }
 
 #[test]
+fn a_series_runs_to_its_end_under_one_name() {
+    let world = world!();
+    let name = world.unique("series");
+    let said = world.inside(&["--num-iters", "3", "--name", &name], &["echo $HOSTNAME >>hosts"]);
+    said.ok();
+    said.says(&["run 1 of 3", "run 3 of 3"]);
+    let hosts = std::fs::read_to_string(world.sandbox.project().join("hosts")).unwrap();
+    let hosts: BTreeSet<&str> = hosts.lines().collect();
+    assert_eq!(hosts.len(), 3, "each run is a container of its own: {hosts:?}");
+    // A number of runs that is no number, and one that no computer will see.
+    for number in ["-1", "1.5", "99999999999"] {
+        world.run(&[&format!("--num-iters={number}"), "", "", "true"]).fails(64, &["is no number of runs"]);
+    }
+}
+
+#[test]
+fn every_part_of_a_template_is_filled_in() {
+    let world = world!();
+    let template = "{user}.{project}.{args.gpu}.{args.cpu}.{host}";
+    let dry = world.run(&["--dry-run", "--name", template, "", "0", "true"]);
+    let line = dry.ok();
+    let host = run_docker_testkit::run_ok(std::process::Command::new("uname").arg("-n"));
+    assert!(line.contains(&format!("--name ann.project..0.{} ", host.trim())), "{line}");
+    let dry = world.run(&["--dry-run", "--name", "{date}-{time}", "", "", "true"]);
+    let name = dry.ok().split(' ').skip_while(|word| *word != "--name").nth(1).unwrap().to_owned();
+    let (date, time) = name.rsplit_once('-').unwrap();
+    assert!(date.len() == 15 && date.ends_with(&format!("_{time}")) && time.len() == 6, "{name}");
+}
+
+#[test]
 fn a_series_cannot_be_detached() {
     let world = world!();
     world

@@ -21,6 +21,7 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
     (&["--network", "--net"], "host", "network"),
     (&["--num-iters", "--num_iters"], "3", "num_iters"),
     (&["--symlinks"], "2", "symlinks"),
+    (&["--tensorboard"], "runs", "tensorboard"),
     (&["--engine"], "docker", "engine"),
 ];
 
@@ -44,6 +45,11 @@ fn every_option_in_every_spelling_and_as_a_variable() {
     for (spellings, value, key) in [
         (&["--detach", "-d"][..], "true", "detach"),
         (&["--root"], "true", "root"),
+        (&["--jupyter"], "yes", "jupyter"),
+        (&["--ssh-agent", "--ssh_agent"], "true", "ssh_agent"),
+        (&["--gitconfig"], "true", "gitconfig"),
+        (&["--cache"], "true", "cache"),
+        (&["--vscode"], "true", "vscode"),
         (&["--no-stdin", "--no_stdin"], "false", "stdin"),
     ] {
         for spelling in spellings {
@@ -76,6 +82,21 @@ fn options_stand_anywhere_and_the_commands_words_are_its_own() {
     let line = dry.ok();
     assert!(line.contains("--name x1") || line.contains("--name=x1"), "{line}");
     assert!(line.ends_with("y:1 python --name z -d ''"), "{line}");
+}
+
+#[test]
+fn facts_of_another_machine_decide_for_it() {
+    let world = world!();
+    let facts = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/runconfigs/facts.json");
+    let copy = world.sandbox.path("facts.json");
+    fs::copy(facts, &copy).unwrap();
+    let copy = copy.display().to_string();
+    let dry = world.run(&["--dry-run", "--facts", &copy, "--jupyter", "--name", "x1", "0,3:1", "0-200", "true"]);
+    let line = dry.ok();
+    for part in ["device=0,MIG-bbbb", "--cpuset-cpus 0-127", "-p 127.0.0.1:8888:8888", "JUPYTER_TOKEN=TOKEN", "TZ=Europe/Rome"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    dry.says(&["CPUs 128-200 are left out", "ann@dgx1"]);
 }
 
 #[test]

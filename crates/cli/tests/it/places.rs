@@ -165,6 +165,28 @@ fn links_that_lead_out_are_followed_as_deep_as_asked() {
     assert_eq!(without.code, 1, "{}", without.err);
 }
 
+#[test]
+fn a_link_leads_where_its_text_says_and_opens_no_keys() {
+    let world = world!();
+    let data = world.dir("elsewhere");
+    fs::write(data.join("file"), "content").unwrap();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, world.sandbox.project().join(name)).unwrap();
+    // Relative: inside it leads from /exp to /elsewhere.
+    link("../elsewhere", "data");
+    link("round", "round");
+    let keys = world.dir("home/.ssh");
+    fs::write(keys.join("id"), "secret").unwrap();
+    link(&keys.display().to_string(), "keys");
+    link("/etc", "etc");
+    let script = "cat data/file; echo; cat keys/id 2>/dev/null; readlink data";
+    let said = world.inside(&["--symlinks", "1"], &[script]);
+    assert_eq!(said.ok(), "content\n../elsewhere");
+    said.says(&["round cannot be followed", "it holds your keys or settings", "it belongs to the system"]);
+    let file = world.inside(&["--symlinks", "1"], &["echo new >data/mine"]);
+    file.ok();
+    assert_eq!(owner(&data.join("mine")), "1001:1001");
+}
+
 /// Shows the command a root of its own, where shared storage exists in which
 /// the person may not write: an overlay in a mount namespace of its own.
 const WITH_STORAGE: &str = r#"set -e

@@ -7,6 +7,7 @@
 //! a wrong value can be told with the file and line it stands in.
 
 mod parse;
+mod template;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use parse::{ParsedFile, parse_runconfigs};
+pub use template::commented_runconfigs;
 pub use trust::{OpenFlag, mount_reason, open_flags};
 
 use crate::error::Error;
@@ -41,6 +43,12 @@ pub enum Key {
     Detach,
     Root,
     Stdin,
+    Jupyter,
+    Tensorboard,
+    SshAgent,
+    Gitconfig,
+    Cache,
+    Vscode,
 }
 
 /// One row of the reference: a key, its other spellings, and what it does.
@@ -54,31 +62,45 @@ pub struct KeyInfo {
     pub aliases: &'static [&'static str],
     /// One line for people.
     pub help: &'static str,
+    /// A value as one would write it; the default where there is a plain one.
+    pub example: &'static str,
 }
 
 /// Every key.
 pub const KEYS: &[KeyInfo] = &[
-    info(Key::ImageName, "image_name", &["image"], "image to run"),
-    info(Key::ContainerName, "container_name", &["name"], "name or template of the container"),
-    info(Key::DockerArgs, "docker_args", &[], "flags of docker run; layers append"),
-    info(Key::Project, "project", &["project_dir"], "directory mounted at /exp"),
-    info(Key::CondaEnvs, "conda_envs", &["envs_dir"], "directory mounted at /envs"),
-    info(Key::CondaEnv, "conda_env", &["env_name"], "conda environment the command runs in"),
-    info(Key::Home, "home", &[], "directory kept as the home inside"),
-    info(Key::MemoryLimit, "memory_limit", &["memory"], "limit of memory (16g)"),
-    info(Key::ShmSize, "shm_size", &[], "size of /dev/shm (default: half of memory)"),
-    info(Key::Network, "network", &["net"], "network: bridge, host, none, a name"),
-    info(Key::NumIters, "num_iters", &["num_iterations"], "run so many times, one after the other"),
-    info(Key::Symlinks, "symlinks", &[], "mount targets of links so many levels deep"),
-    info(Key::Engine, "engine", &[], "auto, docker, podman, native"),
-    info(Key::EmptyGpuList, "empty_gpu_list", &[], "what '' means: none or all"),
-    info(Key::Detach, "detach", &[], "run in the background"),
-    info(Key::Root, "root", &[], "be root inside"),
-    info(Key::Stdin, "stdin", &[], "connect standard input"),
+    info(Key::ImageName, "image_name", &["image"], "image to run", "ubuntu:24.04"),
+    info(Key::ContainerName, "container_name", &["name"], "name or template of the container", "{user}_{project}_GPU{args.gpu}_{date}"),
+    info(Key::DockerArgs, "docker_args", &[], "flags of docker run; layers append", "-p 127.0.0.1:6006:6006 -v /data:/data:ro"),
+    info(Key::Project, "project", &["project_dir"], "directory mounted at /exp", "."),
+    info(Key::CondaEnvs, "conda_envs", &["envs_dir"], "directory mounted at /envs", "~/conda_envs"),
+    info(Key::CondaEnv, "conda_env", &["env_name"], "conda environment the command runs in", "base"),
+    info(Key::Home, "home", &[], "directory kept as the home inside", "~/container-home"),
+    info(Key::MemoryLimit, "memory_limit", &["memory"], "limit of memory (16g)", "16g"),
+    info(Key::ShmSize, "shm_size", &[], "size of /dev/shm (default: half of memory)", "8g"),
+    info(Key::Network, "network", &["net"], "network: bridge, host, none, a name", "bridge"),
+    info(Key::NumIters, "num_iters", &["num_iterations"], "run so many times, one after the other", "1"),
+    info(Key::Symlinks, "symlinks", &[], "mount targets of links so many levels deep", "0"),
+    info(Key::Engine, "engine", &[], "auto, docker, podman, native", "auto"),
+    info(Key::EmptyGpuList, "empty_gpu_list", &[], "what '' means: none or all", "none"),
+    info(Key::Detach, "detach", &[], "run in the background", "false"),
+    info(Key::Root, "root", &[], "be root inside", "false"),
+    info(Key::Stdin, "stdin", &[], "connect standard input", "true"),
+    info(Key::Jupyter, "jupyter", &[], "run Jupyter: yes, no, or its port", "no"),
+    info(Key::Tensorboard, "tensorboard", &[], "run TensorBoard on this directory", "runs"),
+    info(Key::SshAgent, "ssh_agent", &[], "bring your ssh agent along", "false"),
+    info(Key::Gitconfig, "gitconfig", &[], "bring your ~/.gitconfig along, read-only", "false"),
+    info(Key::Cache, "cache", &[], "keep the caches of Hugging Face, torch and pip", "false"),
+    info(Key::Vscode, "vscode", &[], "keep the server of VS Code between containers", "false"),
 ];
 
-const fn info(key: Key, name: &'static str, aliases: &'static [&'static str], help: &'static str) -> KeyInfo {
-    KeyInfo { key, name, aliases, help }
+const fn info(
+    key: Key,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    help: &'static str,
+    example: &'static str,
+) -> KeyInfo {
+    KeyInfo { key, name, aliases, help, example }
 }
 
 impl Key {

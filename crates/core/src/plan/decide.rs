@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use run_docker_identity::CommandForm;
+use run_docker_identity::{CommandForm, Privileges};
 
-use super::{Notice, OnCollision, RunPlan, Stdio, environment, identity, resources, storage};
+use super::{Notice, OnCollision, RunPlan, Stdio, environment, identity, resources, services, storage};
 use crate::error::Error;
 use crate::facts::{EngineFacts, HostFacts, ImageFacts};
 use crate::request::RunRequest;
+use crate::services::Found;
 use crate::types::{CpuList, TemplateValues};
 
 /// Places on the host, looked up (and made, where they are ours to make)
@@ -22,10 +23,12 @@ pub struct Places {
     pub conda_envs: Option<String>,
     /// A directory kept as the home inside.
     pub home: Option<String>,
-    /// Targets of links in the project, mounted at the same path.
-    pub symlink_targets: Vec<String>,
+    /// Targets of links in the project, and where they are mounted.
+    pub symlink_targets: Vec<(String, String)>,
     /// The `--env-file`s and their content.
     pub env_files: Vec<(String, String)>,
+    /// What of the servers and things asked for is there.
+    pub found: Found,
 }
 
 /// Everything a plan is made of.
@@ -55,6 +58,19 @@ pub struct PlanInput<'a> {
 /// A GPU or every CPU asked for does not exist, the engine cannot map the
 /// user's ids, or a value of `--env-file` is damaged.
 pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
+    let home = identity::home_inside(&input.host.identity.name, input.host.identity.uid);
+    let mut services = services::decide(input, &home)?;
+    match services.command.take() {
+        None => plan_command(input, services),
+        Some(command) => {
+            let request = RunRequest { command, ..input.request.clone() };
+            plan_command(&PlanInput { request: &request, ..*input }, services)
+        }
+    }
+}
+
+/// The plan, once the command is known.
+fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<RunPlan, Error> {
     let PlanInput { request, host, places, .. } = *input;
     let args = &request.docker_args;
     let mut notices: Vec<Notice> = request.conflicts.iter().map(Notice::said).collect();
@@ -66,9 +82,11 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
         let flags = args.client_flags.join(" ");
         notices.push(Notice::verbose(format!("through the docker client, because of {flags}")));
     }
-    let who = identity::decide(input, &stdio, &mut notices)?;
-    let storage = storage::decide(input, &who.spec.home, &mut notices);
-    let env = environment::decide(input, &gpus, &stdio)?;
+    let mut who = identity::decide(input, &stdio, &mut notices)?;
+    who.spec.entrypoint.extend(services.before);
+    let storage = storage::decide(input, &who.spec.home, services.mounts, &mut notices);
+    let env = environment::decide(input, &gpus, &stdio, services.env)?;
+    notices.extend(services.notices);
     let remove = args.remove.unwrap_or(!request.detach);
 
     if args.init == Some(true) {
@@ -89,13 +107,13 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
             CommandForm::Shell => Vec::new(),
             _ => request.command.clone(),
         },
+        labels: labels(input, cpus.as_ref(), who.spec.privileges),
         init: who.spec,
         init_digest: input.init_digest.to_owned(),
         user: who.user,
         userns: who.userns,
         working_dir: storage.working_dir,
         env,
-        labels: labels(input, cpus.as_ref()),
         mounts: storage.mounts,
         tmpfs: storage.tmpfs,
         cpus,
@@ -103,7 +121,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
         memory: request.memory,
         shm_size: resources::decide_shm(input),
         network: request.network.clone(),
-        ports: args.ports.clone(),
+        ports: args.ports.iter().cloned().chain(services.ports).collect(),
         hostname: args.hostname.clone(),
         add_hosts: args.add_hosts.clone(),
         ulimits: resources::decide_ulimits(input, &gpus),
@@ -146,9 +164,19 @@ fn decide_stdio(input: &PlanInput<'_>, notices: &mut Vec<Notice>) -> Stdio {
     Stdio { stdin, tty: possible && args.tty != Some(false), detach: false }
 }
 
-fn labels(input: &PlanInput<'_>, cpus: Option<&CpuList>) -> BTreeMap<String, String> {
+fn labels(input: &PlanInput<'_>, cpus: Option<&CpuList>, privileges: Privileges) -> BTreeMap<String, String> {
     let PlanInput { request, host, places, .. } = *input;
     let mut labels: BTreeMap<String, String> = request.docker_args.labels.iter().cloned().collect();
+    // VS Code enters a container as root unless it is told whose it is
+    // (https://containers.dev/implementors/spec/#merge-logic).
+    if let Some(user) = match privileges {
+        Privileges::User => Some(host.identity.name.as_str()),
+        Privileges::Root => Some("root"),
+        Privileges::Unchanged => None,
+    } {
+        let metadata = serde_json::json!([{ "remoteUser": user }]);
+        labels.entry("devcontainer.metadata".to_owned()).or_insert_with(|| metadata.to_string());
+    }
     let mut ours = |name: &str, value: String| labels.insert(format!("run-docker.{name}"), value);
     ours("user", host.identity.name.clone());
     ours("uid", host.identity.uid.to_string());

@@ -25,7 +25,12 @@ const INHERITED: &[&str] = &[
 
 /// Builds the environment: what comes along, what GPUs need, then the user's
 /// files and flags, which win.
-pub(super) fn decide(input: &PlanInput<'_>, gpus: &GpuPlan, stdio: &Stdio) -> Result<Vec<String>, Error> {
+pub(super) fn decide(
+    input: &PlanInput<'_>,
+    gpus: &GpuPlan,
+    stdio: &Stdio,
+    services: Vec<(String, String)>,
+) -> Result<Vec<String>, Error> {
     let host = input.host;
     let args = &input.request.docker_args;
     let mut env: BTreeMap<String, String> = BTreeMap::new();
@@ -44,6 +49,7 @@ pub(super) fn decide(input: &PlanInput<'_>, gpus: &GpuPlan, stdio: &Stdio) -> Re
     for (name, value) in gpu_variables(gpus) {
         env.insert((*name).to_owned(), (*value).to_owned());
     }
+    env.extend(services);
     let files = input.places.env_files.iter();
     let mut given = Vec::new();
     for (path, text) in files {

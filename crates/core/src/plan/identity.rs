@@ -88,7 +88,7 @@ pub(super) fn decide(input: &PlanInput<'_>, stdio: &Stdio, notices: &mut Vec<Not
 }
 
 /// `/home/<name>`, the name made one path component; root's is `/root`.
-fn home_inside(name: &str, uid: u32) -> String {
+pub(super) fn home_inside(name: &str, uid: u32) -> String {
     if uid == 0 {
         return "/root".to_owned();
     }

@@ -9,6 +9,7 @@ mod decide;
 mod environment;
 mod identity;
 mod resources;
+mod services;
 mod storage;
 
 use std::collections::BTreeMap;

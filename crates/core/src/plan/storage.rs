@@ -17,7 +17,12 @@ pub(super) struct Storage {
     pub(super) working_dir: String,
 }
 
-pub(super) fn decide(input: &PlanInput<'_>, home: &str, notices: &mut Vec<Notice>) -> Storage {
+pub(super) fn decide(
+    input: &PlanInput<'_>,
+    home: &str,
+    services: Vec<Mount>,
+    notices: &mut Vec<Notice>,
+) -> Storage {
     let PlanInput { request, places, .. } = *input;
     let args = &request.docker_args;
     let mut mounts = vec![Mount::bind(&places.project, PROJECT_TARGET)];
@@ -27,7 +32,8 @@ pub(super) fn decide(input: &PlanInput<'_>, home: &str, notices: &mut Vec<Notice
     if let Some(kept) = &places.home {
         mounts.push(Mount::bind(kept, home));
     }
-    mounts.extend(places.symlink_targets.iter().map(|target| Mount::bind(target, target)));
+    mounts.extend(places.symlink_targets.iter().map(|(target, inside)| Mount::bind(target, inside)));
+    mounts.extend(services);
 
     // The user's own flag wins over a mount of ours at the same place.
     let taken = |target: &str| {

@@ -60,7 +60,8 @@ impl Docker {
     /// The text of a file in an image, by way of a container that is never
     /// started. `None` when it cannot be had.
     pub(super) async fn read_file(&self, image: &ImageReference, path: &str) -> Option<String> {
-        let body = ContainerCreateBody { image: Some(image.to_string()), ..Default::default() };
+        let labels = Some(super::survey::carrier_labels());
+        let body = ContainerCreateBody { image: Some(image.to_string()), labels, ..Default::default() };
         let id = self.api.create_container(None::<CreateContainerOptions>, body).await.ok()?.id;
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let mut archive = BytesMut::new();

@@ -16,6 +16,7 @@ mod images;
 mod run;
 mod signals;
 mod streams;
+mod survey;
 mod terminal;
 mod volume;
 

@@ -36,6 +36,7 @@ impl Docker {
         let body = ContainerCreateBody {
             image: Some(plan.image.to_string()),
             entrypoint: Some(vec![INIT_PATH.to_owned()]),
+            labels: Some(super::survey::carrier_labels()),
             host_config: Some(HostConfig { mounts: Some(vec![mount]), ..Default::default() }),
             ..Default::default()
         };

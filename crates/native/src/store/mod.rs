@@ -268,19 +268,26 @@ impl Store {
         self.sweep_layers(map)
     }
 
-    /// Under the exclusive lock: layers that no image has, and dead `tmp`s.
-    fn sweep_layers(&self, map: &IdMap) -> Result<u64> {
+    /// Layers that no image has, as they are now.
+    pub(crate) fn unused_layers(&self) -> Result<Vec<PathBuf>> {
+        let _reading = self.lock(false)?;
+        self.layers_without_image()
+    }
+
+    fn layers_without_image(&self) -> Result<Vec<PathBuf>> {
         let mut used = BTreeSet::new();
         for hex in self.image_ids()? {
             used.extend(self.read_record(&hex)?.map(|(record, _)| record.layers).unwrap_or_default());
         }
         self.sweep_steps(&used)?;
         let layers = self.path("layers");
-        let mut doomed: Vec<PathBuf> = entries(&layers)?
-            .into_iter()
-            .filter(|hex| !used.contains(hex))
-            .map(|hex| layers.join(hex))
-            .collect();
+        let unused = entries(&layers)?.into_iter().filter(|hex| !used.contains(hex));
+        Ok(unused.map(|hex| layers.join(hex)).collect())
+    }
+
+    /// Under the exclusive lock: layers that no image has, and dead `tmp`s.
+    fn sweep_layers(&self, map: &IdMap) -> Result<u64> {
+        let mut doomed = self.layers_without_image()?;
         // Nobody adds anything while the lock is held exclusively.
         let tmp = self.path("tmp");
         doomed.extend(entries(&tmp)?.into_iter().map(|name| tmp.join(name)));
