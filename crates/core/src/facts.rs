@@ -141,12 +141,40 @@ pub struct EngineFacts {
     /// It resolves CDI device names itself (Docker ≥ 25 with the feature on).
     #[serde(default)]
     pub cdi: bool,
+    /// The OCI runtime it takes unasked; empty where it does not say.
+    #[serde(default)]
+    pub default_runtime: String,
+    /// It can restrict CPUs and memory. A rootless engine without cgroups of its
+    /// own ignores such flags without a word.
+    #[serde(default = "yes")]
+    pub limits: bool,
     /// Names of its OCI runtimes (`runc`, `nvidia`).
     #[serde(default)]
     pub runtimes: Vec<String>,
     /// Security options as the engine lists them (`name=selinux`).
     #[serde(default)]
     pub security_options: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl EngineFacts {
+    /// An engine of which nothing is known but how it maps ids.
+    pub fn plain(kind: EngineKind, mode: EngineMode) -> Self {
+        Self {
+            kind,
+            mode,
+            version: String::new(),
+            endpoint: String::new(),
+            cdi: false,
+            default_runtime: String::new(),
+            limits: true,
+            runtimes: Vec::new(),
+            security_options: Vec::new(),
+        }
+    }
 }
 
 /// What an image says of itself (OCI image config).

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         Some("debian") => Base::Debian,
         Some(image) => Base::Named(image.parse()?),
     };
-    let engine = engines::connect(None, &host.identity, context)?;
+    let engine = engines::connect(None, &host.identity, context, &|line| reporter.detail(line))?;
     let options = BuildOptions {
         base,
         context: args.context.as_ref().map(|dir| context.absolute(dir)).or_else(|| source(context)),

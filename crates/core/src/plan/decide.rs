@@ -97,6 +97,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
         init_digest: input.init_digest.to_owned(),
         user: who.user,
         userns: who.userns,
+        group_add: who.group_add,
         working_dir: storage.working_dir,
         env,
         labels: labels(input, cpus.as_ref()),

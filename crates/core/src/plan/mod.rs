@@ -8,6 +8,7 @@ mod argv;
 mod decide;
 mod environment;
 mod identity;
+mod mapping;
 mod resources;
 mod storage;
 
@@ -139,6 +140,8 @@ pub struct RunPlan {
     pub pid: Option<String>,
     /// User namespace (`host` where the engine shifts ids).
     pub userns: Option<String>,
+    /// Groups the engine adds, in its own words (`keep-groups`).
+    pub group_add: Vec<String>,
     /// Log driver; `none` for attached runs.
     pub log_driver: Option<String>,
     /// Removed when it ends.

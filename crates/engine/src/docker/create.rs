@@ -63,6 +63,7 @@ fn host_config(plan: &RunPlan) -> HostConfig {
         mounts: Some(api_mounts),
         cap_add: some(plan.cap_add.clone()),
         cap_drop: some(plan.cap_drop.clone()),
+        group_add: some(plan.group_add.clone()),
         extra_hosts: some(plan.add_hosts.clone()),
         ipc_mode: plan.ipc.clone(),
         pid_mode: plan.pid.clone(),
