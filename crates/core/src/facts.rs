@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{CpuList, MemorySize};
 
-/// One GPU as the driver lists it, in PCI bus order (which is what
-/// `CUDA_DEVICE_ORDER=PCI_BUS_ID` makes CUDA use too).
+/// One GPU as its driver lists it: NVIDIA's in PCI bus order (which is what
+/// `CUDA_DEVICE_ORDER=PCI_BUS_ID` makes CUDA use too), AMD's in ROCm's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {
     /// Index in PCI bus order, as nvidia-smi prints it.
@@ -24,6 +24,11 @@ pub struct Gpu {
     /// MIG instances in their order (`MIG-<uuid>`); empty when not partitioned.
     #[serde(default)]
     pub mig: Vec<String>,
+    /// Nodes that give it as they are (AMD: `/dev/kfd`, `/dev/dri/renderD128`).
+    /// Empty where libraries of the host must come along (NVIDIA), which is
+    /// for a runtime or CDI to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
 
 /// What the launcher's three standard streams are.

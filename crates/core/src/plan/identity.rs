@@ -6,6 +6,7 @@ use super::mapping::{Asked, mapping};
 use super::{Notice, PlanInput, Stdio};
 use crate::error::Error;
 use crate::facts::{EngineKind, EngineMode, ImageFacts};
+use crate::types::CpuList;
 
 /// Label of images built from our Dockerfile; their entrypoint is the init.
 pub const IMAGE_LABEL: &str = "run-docker.image";
@@ -24,6 +25,7 @@ pub(super) struct Who {
 pub(super) fn decide(
     input: &PlanInput<'_>,
     stdio: &Stdio,
+    stay_on: Option<&CpuList>,
     notices: &mut Vec<Notice>,
 ) -> Result<Who, Error> {
     let PlanInput { request, host, engine, image, .. } = *input;
@@ -62,6 +64,7 @@ pub(super) fn decide(
         keep_env,
         keep_groups: row.keep_groups,
         in_place: engine.mode == EngineMode::SingleId,
+        cpus: stay_on.map_or_else(Vec::new, |list| list.iter().collect()),
         die_with_launcher: engine.kind == EngineKind::Native && !stdio.detach,
         hangup_grace_seconds: (!stdio.detach).then_some(HANGUP_GRACE_SECONDS),
     };

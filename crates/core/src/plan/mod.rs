@@ -7,6 +7,7 @@
 mod argv;
 mod decide;
 mod environment;
+mod gpus;
 mod identity;
 mod mapping;
 mod resources;
@@ -52,6 +53,8 @@ pub enum GpuPlan {
     DeviceRequest(Option<Vec<GpuDevice>>),
     /// CDI names (`nvidia.com/gpu=0`).
     Cdi(Vec<String>),
+    /// Nodes of the host, which are among the plan's devices.
+    Nodes(Vec<String>),
 }
 
 /// How the command's standard streams are connected.
