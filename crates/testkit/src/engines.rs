@@ -109,6 +109,11 @@ pub struct RootfulPodman {
 impl RootfulPodman {
     /// Starts one with this OCI runtime; needs root.
     pub fn start(runtime: &str) -> Self {
+        Self::start_with(runtime, None)
+    }
+
+    /// As [`Self::start`], on a machine whose /etc/cdi has this one file (JSON).
+    pub fn start_with(runtime: &str, cdi: Option<&str>) -> Self {
         let dir = tempfile::Builder::new().prefix("run-docker-podman-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         fs::write(dir.path().join("containers.conf"), configuration(runtime)).unwrap();
@@ -121,7 +126,10 @@ impl RootfulPodman {
         fs::write(dir.path().join("storage.conf"), storage).unwrap();
         let socket = dir.path().join("sock");
         let log = File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new("podman");
+        let mut command = match cdi {
+            Some(text) => describing_devices(dir.path(), text),
+            None => Command::new("podman"),
+        };
         configure(&mut command, dir.path()).args(["system", "service", "--time", "0"]);
         command.arg(format!("unix://{}", socket.display())).stdout(log.try_clone().unwrap()).stderr(log);
         let started = Self { service: command.spawn().unwrap(), dir };
@@ -217,6 +225,19 @@ impl Drop for RootlessPodman {
     }
 }
 
+/// Podman in private mounts, where /etc/cdi is a test's.
+fn describing_devices(dir: &Path, text: &str) -> Command {
+    let file = dir.join("cdi.json");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new("unshare");
+    let steps = format!(
+        "mkdir -p /etc/cdi && mount -t tmpfs cdi /etc/cdi && cp {} /etc/cdi/ && exec podman \"$@\"",
+        file.display()
+    );
+    command.args(["--mount", "sh", "-c", &steps, "sh"]);
+    command
+}
+
 fn make_own(sandbox: &Sandbox, name: &str) {
     let (dir, person) = (sandbox.path(name), sandbox.person().unwrap());
     fs::create_dir(&dir).unwrap();
@@ -228,7 +249,7 @@ fn make_own(sandbox: &Sandbox, name: &str) {
 /// have; and its API (4.3) takes the soft limit for the hard one, so that both
 /// must be the same.
 fn configuration(runtime: &str) -> String {
-    let limit = |resource| getrlimit(resource).current.unwrap_or(4096).min(1 << 20);
+    let limit = |resource| getrlimit(resource).current.unwrap_or(4096).min(4096);
     let (files, processes) = (limit(Resource::Nofile), limit(Resource::Nproc));
     format!(
         "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n\

@@ -277,8 +277,6 @@ getent passwd $(id -u) | cut -d: -f1,3,4; echo ---; touch /exp/made; \
 if [ -d /exp/shared ]; then touch /exp/shared/made 2>/dev/null && echo written; true; fi";
 
 const PODMANS: &[Mode] = &[Mode::Podman, Mode::PodmanRunc, Mode::PodmanCrun];
-const ROOTLESS_PODMANS: &[Mode] = &[Mode::PodmanRunc, Mode::PodmanCrun];
-const WITHOUT_CGROUPS: &[Mode] = &[Mode::DockerRootless, Mode::PodmanRunc, Mode::PodmanCrun];
 
 /// Where an engine's report may differ from a rootful Docker's, and why.
 const ACCEPTED: &[(&[Mode], &str, &str)] = &[

@@ -117,7 +117,7 @@ impl Docker {
 
     /// Creates the container under the plan's name, or the next free one.
     async fn create(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
-        if !plan.client_flags.is_empty() {
+        if self.needs_client(plan) {
             return self.create_by_client(plan).await;
         }
         let mut name = plan.name.clone();
