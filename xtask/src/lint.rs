@@ -27,7 +27,12 @@ pub(crate) fn run() -> bool {
     // The embedded conda is linted where it is built and tested (`cargo xtask test`).
     let others = ["--workspace", "--exclude", "run-docker-conda", "--all-targets", "--", "-D", "warnings"];
     let good = crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
-    good & arrows() & lengths() & scripts() & crate::man::lint() & crate::messages::lint() & crate::book::lint()
+    good & arrows()
+        & lengths()
+        & scripts()
+        & crate::man::lint()
+        & crate::messages::lint()
+        & crate::book::lint()
 }
 
 fn arrows() -> bool {
@@ -51,7 +56,16 @@ fn scripts() -> bool {
     let root = crate::root();
     let image = std::fs::read_dir(root.join("image")).unwrap().flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = image.filter(|path| path.extension().is_some_and(|e| e == "sh")).collect();
-    files.extend(["run-docker", "entrypoint.sh", "completions/run-docker.bash", "packaging/install.sh", "packaging/postrm"].map(|name| root.join(name)));
+    files.extend(
+        [
+            "run-docker",
+            "entrypoint.sh",
+            "completions/run-docker.bash",
+            "packaging/install.sh",
+            "packaging/postrm",
+        ]
+        .map(|name| root.join(name)),
+    );
     let status = Command::new("shellcheck").args(&files).status();
     let good = status.is_ok_and(|status| status.success());
     if !good {

@@ -172,6 +172,7 @@ enum Which {
     Identity,
     Exit,
     Prompt,
+    Engines,
 }
 
 fn main() -> ExitCode {
@@ -210,6 +211,7 @@ fn main() -> ExitCode {
 fn matrix(which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
     let ground = matrix::Ground::new(&program(), engine);
     match which {
+        Which::Engines => matrix::engines(&program(), only),
         Which::Identity => matrix::identity(&ground, only),
         Which::Exit => matrix::exit(&ground, only),
         Which::Prompt if engine == Engine::Native => {

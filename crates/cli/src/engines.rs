@@ -1,11 +1,11 @@
 //! Which engine carries a plan out. The only place that knows them by name.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use run_docker_core::{Engine, EngineFacts, EngineKind, Error, Result};
-use run_docker_engine::{DEFAULT_ORIGIN, Docker, InitBinary, detect_endpoint};
+use run_docker_engine::{DEFAULT_ORIGIN, Docker, InitBinary, detect_endpoint, detect_podman_endpoint};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
 use run_docker_native::{Native, NativeOptions, default_store};
@@ -20,24 +20,83 @@ pub(crate) const INIT: &[u8] = include_bytes!(env!("RUN_DOCKER_INIT_PATH"));
 pub(crate) const INIT_DIGEST: &str = env!("RUN_DOCKER_INIT_SHA256");
 
 /// Connects to the engine asked for. `None` chooses: Docker where its socket
-/// answers to this user, else the one built in.
+/// answers to this user, else Podman where it is installed and works, else the
+/// one built in. `say` is told which were passed over, and why.
 pub(crate) fn connect(
     kind: Option<EngineKind>,
     who: &Identity,
     context: &Context,
+    say: &dyn Fn(&str),
 ) -> Result<Box<dyn Engine>> {
     match kind {
         Some(EngineKind::Docker) => Ok(Box::new(docker_of(context)?)),
         Some(EngineKind::Native) => Ok(Box::new(native_for(who.clone(), None, context)?)),
-        Some(EngineKind::Podman) => Err(Error::failure("the engine podman is not part of this version")
-            .with_hint("leave out --engine, or give --engine docker or --engine native")),
-        None => match docker_of(context) {
-            Ok(docker) => Ok(Box::new(docker)),
-            // Somebody who names a daemon wants that one.
-            Err(error) if names_a_daemon(context) => Err(error),
-            Err(error) => Ok(Box::new(native_for(who.clone(), Some(error.to_string()), context)?)),
-        },
+        Some(EngineKind::Podman) => Ok(Box::new(podman(context)?)),
+        None => choose(who, context, say),
     }
+}
+
+fn choose(who: &Identity, context: &Context, say: &dyn Fn(&str)) -> Result<Box<dyn Engine>> {
+    let passed = match docker_of(context) {
+        Ok(docker) => return Ok(Box::new(docker)),
+        // Somebody who names a daemon wants that one.
+        Err(error) if names_a_daemon(context) => return Err(error),
+        Err(error) => error.to_string(),
+    };
+    say(&format!("engine: not Docker: {passed}"));
+    if named_podman(context) || is_installed("podman", context) {
+        match podman(context) {
+            Ok(podman) => return Ok(Box::new(podman)),
+            Err(error) if named_podman(context) => return Err(error),
+            Err(error) => say(&format!("engine: not Podman: {}", told(&error))),
+        }
+    } else {
+        say("engine: not Podman: it is not installed");
+    }
+    say("engine: the one built in");
+    Ok(Box::new(native_for(who.clone(), Some(passed), context)?))
+}
+
+/// An error in one line.
+fn told(error: &Error) -> String {
+    [vec![error.to_string()], error.causes()].concat().join(": ")
+}
+
+fn named_podman(context: &Context) -> bool {
+    detect_podman_endpoint(&context.env).map_or(true, |endpoint| endpoint.is_some())
+}
+
+fn is_installed(program: &str, context: &Context) -> bool {
+    let path = context.env.get("PATH").map_or("", String::as_str);
+    path.split(':').filter(|dir| !dir.is_empty()).any(|dir| Path::new(dir).join(program).is_file())
+}
+
+/// Podman: the one that CONTAINER_HOST names, else one of our own, which works
+/// only if it can say how it maps ids.
+fn podman(context: &Context) -> Result<Docker> {
+    let init = InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() };
+    let podman = match detect_podman_endpoint(&context.env)? {
+        Some(endpoint) => Docker::connect(&endpoint, init)?,
+        None => Docker::start_podman(&runtime_dir(context), init)?,
+    };
+    if let Some(mark) = podman_mark(context).filter(|mark| !mark.exists()) {
+        // Without it `ps` does not look at Podman unasked.
+        let _ = mark.parent().map(std::fs::create_dir_all);
+        let _ = std::fs::write(mark, "");
+    }
+    Ok(podman)
+}
+
+/// Says that this user has run something on Podman.
+fn podman_mark(context: &Context) -> Option<PathBuf> {
+    context.state_dir().map(|dir| dir.join("podman"))
+}
+
+/// Where a socket of the user's may lie (XDG base directories); short, since a
+/// socket's path has 107 bytes at most (unix(7)).
+fn runtime_dir(context: &Context) -> PathBuf {
+    let set = context.env.get("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    set.unwrap_or_else(std::env::temp_dir)
 }
 
 /// By a variable or a context of the client, were it one that does not exist.
@@ -89,6 +148,10 @@ pub(crate) fn every(context: &Context) -> Result<Vec<Box<dyn Engine>>> {
     let docker = docker_of(context);
     let has_store = has_store(context);
     let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+    // Asking Podman means starting it.
+    if named_podman(context) || podman_mark(context).is_some_and(|mark| mark.exists()) {
+        engines.extend(podman(context).ok().map(|podman| Box::new(podman) as Box<dyn Engine>));
+    }
     if has_store {
         engines.push(Box::new(native(context)?));
     }
@@ -115,7 +178,7 @@ fn docker(env: &BTreeMap<String, String>, home: &Path) -> Result<Docker> {
     Docker::connect(&endpoint, InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() })
 }
 
-fn store(context: &Context) -> Option<std::path::PathBuf> {
+fn store(context: &Context) -> Option<PathBuf> {
     let asked = context.env.get("RUN_DOCKER_STORE").map(|dir| context.absolute(dir.as_ref()));
     default_store(asked.as_deref(), context.xdg("XDG_DATA_HOME", ".local/share").as_deref())
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use run_docker_core::config::{Key, Origin, Settings};
 use run_docker_core::services::{CACHES, Found, PortChoice, Served, Wanted};
 use run_docker_core::{HostFacts, Result};
-use run_docker_host::{HeldPort, cache_directories, ensure_directory, gitconfig, hold_port, random_token, ssh_agent};
+use run_docker_host::{
+    HeldPort, cache_directories, ensure_directory, gitconfig, hold_port, random_token, ssh_agent,
+};
 
 use crate::context::Context;
 use crate::report::Reporter;

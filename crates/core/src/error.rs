@@ -72,6 +72,13 @@ impl Error {
         self
     }
 
+    /// Takes over the hints of an error that becomes the cause.
+    #[must_use]
+    pub fn with_hints_of(mut self, other: &Self) -> Self {
+        self.hints.extend_from_slice(&other.hints);
+        self
+    }
+
     /// The sort of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind

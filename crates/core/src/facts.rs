@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{CpuList, MemorySize};
 
-/// One GPU as the driver lists it, in PCI bus order (which is what
-/// `CUDA_DEVICE_ORDER=PCI_BUS_ID` makes CUDA use too).
+/// One GPU as its driver lists it: NVIDIA's in PCI bus order (which is what
+/// `CUDA_DEVICE_ORDER=PCI_BUS_ID` makes CUDA use too), AMD's in ROCm's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {
     /// Index in PCI bus order, as nvidia-smi prints it.
@@ -24,6 +24,11 @@ pub struct Gpu {
     /// MIG instances in their order (`MIG-<uuid>`); empty when not partitioned.
     #[serde(default)]
     pub mig: Vec<String>,
+    /// Nodes that give it as they are (AMD: `/dev/kfd`, `/dev/dri/renderD128`).
+    /// Empty where libraries of the host must come along (NVIDIA), which is
+    /// for a runtime or CDI to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
 }
 
 /// What the launcher's three standard streams are.
@@ -141,12 +146,40 @@ pub struct EngineFacts {
     /// It resolves CDI device names itself (Docker ≥ 25 with the feature on).
     #[serde(default)]
     pub cdi: bool,
+    /// The OCI runtime it takes unasked; empty where it does not say.
+    #[serde(default)]
+    pub default_runtime: String,
+    /// It can restrict CPUs and memory. A rootless engine without cgroups of its
+    /// own ignores such flags without a word.
+    #[serde(default = "yes")]
+    pub limits: bool,
     /// Names of its OCI runtimes (`runc`, `nvidia`).
     #[serde(default)]
     pub runtimes: Vec<String>,
     /// Security options as the engine lists them (`name=selinux`).
     #[serde(default)]
     pub security_options: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl EngineFacts {
+    /// An engine of which nothing is known but how it maps ids.
+    pub fn plain(kind: EngineKind, mode: EngineMode) -> Self {
+        Self {
+            kind,
+            mode,
+            version: String::new(),
+            endpoint: String::new(),
+            cdi: false,
+            default_runtime: String::new(),
+            limits: true,
+            runtimes: Vec::new(),
+            security_options: Vec::new(),
+        }
+    }
 }
 
 /// What an image says of itself (OCI image config).

@@ -64,11 +64,8 @@ pub struct Found {
 
 /// Caches that are kept: the name below the user's cache directory, and the
 /// variable that leads there.
-pub const CACHES: &[(&str, &str)] = &[
-    ("huggingface", "HF_HOME"),
-    ("torch", "TORCH_HOME"),
-    ("pip", "PIP_CACHE_DIR"),
-];
+pub const CACHES: &[(&str, &str)] =
+    &[("huggingface", "HF_HOME"), ("torch", "TORCH_HOME"), ("pip", "PIP_CACHE_DIR")];
 
 /// Keys with which something of the user's comes along, and why a project's own
 /// file is asked about them.
@@ -88,13 +85,16 @@ impl Wanted {
         let switch = |key| Ok::<bool, Error>(settings.parse_bool(key)?.unwrap_or(false));
         Ok(Self {
             jupyter: settings.parse(Key::Jupyter, parse_port)?.flatten(),
-            tensorboard: settings.get(Key::Tensorboard).filter(|a| a.value != "no" && a.value != "false").map(|a| {
-                let base = match a.origin {
-                    Origin::File { .. } => around.project,
-                    _ => around.cwd,
-                };
-                (around.resolve)(&absolute_path(&a.value, &around.host.home, base))
-            }),
+            tensorboard: settings
+                .get(Key::Tensorboard)
+                .filter(|a| a.value != "no" && a.value != "false")
+                .map(|a| {
+                    let base = match a.origin {
+                        Origin::File { .. } => around.project,
+                        _ => around.cwd,
+                    };
+                    (around.resolve)(&absolute_path(&a.value, &around.host.home, base))
+                }),
             ssh_agent: switch(Key::SshAgent)?,
             gitconfig: switch(Key::Gitconfig)?,
             cache: switch(Key::Cache)?,
@@ -104,7 +104,11 @@ impl Wanted {
 
     /// What of it a project's own file asks for that must be trusted first.
     /// `from_project` tells whether that file gave a key's value.
-    pub(crate) fn open_flags(&self, from_project: impl Fn(Key) -> bool, around: &Surroundings<'_>) -> Vec<OpenFlag> {
+    pub(crate) fn open_flags(
+        &self,
+        from_project: impl Fn(Key) -> bool,
+        around: &Surroundings<'_>,
+    ) -> Vec<OpenFlag> {
         let on = |key| match key {
             Key::SshAgent => self.ssh_agent,
             Key::Gitconfig => self.gitconfig,

@@ -18,6 +18,7 @@ fn host() -> HostFacts {
             uuid: format!("GPU-0000000{index}"),
             name: "NVIDIA H200".into(),
             mig: if index == 7 { vec!["MIG-aa".into(), "MIG-bb".into()] } else { vec![] },
+            nodes: vec![],
         })
         .collect();
     serde_json::from_value(serde_json::json!({
@@ -250,6 +251,35 @@ fn engine_modes() {
     }
 }
 
+/// A rootless Podman that can keep groups, without cgroups of its own.
+fn rootless_podman() -> EngineFacts {
+    serde_json::from_value(serde_json::json!({
+        "kind": "podman", "mode": "keep-id", "version": "4.3.1", "default_runtime": "crun", "limits": false
+    }))
+    .unwrap()
+}
+
+#[test]
+fn podman_is_asked_to_keep_the_user() {
+    let plan = Case { engine: rootless_podman(), ..Case::default() }.plan("", "", &["id"]).unwrap();
+    assert_eq!((plan.user.as_str(), plan.userns.as_deref()), ("0:0", Some("keep-id")));
+    assert_eq!((&plan.group_add[..], plan.init.keep_groups), (&["keep-groups".to_owned()][..], true));
+    let runc = EngineFacts { default_runtime: "runc".into(), ..rootless_podman() };
+    let plan = Case { engine: runc, ..Case::default() }.plan("", "", &["id"]).unwrap();
+    assert!(plan.group_add.is_empty() && plan.init.identity.supplementary.is_empty());
+    assert!(said(&plan)[1].contains("supplementary groups inside (2)"), "{:?}", said(&plan));
+}
+
+#[test]
+fn an_engine_without_cgroups_leaves_the_cpus_to_the_init() {
+    let options = vec![(Key::MemoryLimit, "2g")];
+    let plan =
+        Case { engine: rootless_podman(), options, ..Case::default() }.plan("", "2-3", &["id"]).unwrap();
+    assert_eq!((plan.cpus.as_ref(), plan.memory), (None, None));
+    assert_eq!((&plan.init.cpus[..], plan.labels["run-docker.cpus"].as_str()), (&[2, 3][..], "2-3"));
+    assert!(said(&plan).iter().any(|notice| notice.starts_with("the memory limit is left out")));
+}
+
 #[test]
 fn the_terminal_is_only_taken_when_it_is_ours() {
     for (stdin, stdout, foreground, options, tty, connected) in [
@@ -296,4 +326,74 @@ fn a_read_only_root_gets_a_home() {
     let plan = case.plan("", "", &[]).unwrap();
     assert_eq!(plan.tmpfs[0].target, "/home/ann");
     assert_eq!(plan.tmpfs[0].options, "uid=1001,gid=1001,mode=0750,exec");
+}
+
+/// What of a plan is about GPUs, a line each.
+fn gpu_lines(plan: &RunPlan) -> String {
+    let flags: Vec<String> = shown(plan)
+        .lines()
+        .filter(|l| l.contains("gpu") || l.contains("--device"))
+        .map(str::to_owned)
+        .collect();
+    let env = plan.env.iter().filter(|e| e.starts_with("NVIDIA") || e.starts_with("CUDA")).cloned();
+    flags
+        .into_iter()
+        .chain(env)
+        .filter(|line| !line.contains("--label") && !line.starts_with("-e"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn gpus_are_asked_for_as_each_engine_knows() {
+    let with = |kind: &str, cdi: bool| -> EngineFacts {
+        serde_json::from_value(
+            serde_json::json!({"kind": kind, "mode": "rootful", "version": "1", "cdi": cdi}),
+        )
+        .unwrap()
+    };
+    let mut text = String::new();
+    for (kind, cdi) in [("docker", false), ("docker", true), ("podman", true), ("native", false)] {
+        for gpus in ["", "all", "0,1", "GPU-00000003", "7:1", "MIG-bbbb0002"] {
+            let mut case = Case { engine: with(kind, cdi), ..Case::default() };
+            case.host.gpus[7].mig = vec!["MIG-aaaa0001".into(), "MIG-bbbb0002".into()];
+            let plan = case.plan(gpus, "0-3", &["train"]).unwrap();
+            text.push_str(&format!(
+                "== {kind}{} {gpus:?}\n{}\n",
+                if cdi { " with CDI" } else { "" },
+                gpu_lines(&plan)
+            ));
+        }
+    }
+    insta::assert_snapshot!(text);
+    let error = Case { engine: with("podman", false), ..Case::default() }.plan("0", "", &[]).unwrap_err();
+    assert!(error.hints()[0].contains("nvidia-ctk cdi generate"), "{error:?}");
+}
+
+#[test]
+fn gpus_of_amd_are_their_nodes() {
+    let mut case = Case::default();
+    case.host.gpus = (0..2)
+        .map(|index| Gpu {
+            index,
+            uuid: format!("GPU-{index:016x}"),
+            name: "gfx90a".into(),
+            mig: vec![],
+            nodes: vec!["/dev/kfd".into(), format!("/dev/dri/renderD{}", 128 + index)],
+        })
+        .collect();
+    case.options = vec![(Key::DockerArgs, "--device /dev/kfd")];
+    for (gpus, devices) in [
+        ("", &["/dev/kfd"][..]),
+        ("1", &["/dev/kfd", "/dev/dri/renderD129"]),
+        ("GPU-0000000000000000", &["/dev/kfd", "/dev/dri/renderD128"]),
+        ("all", &["/dev/kfd", "/dev/dri/renderD128", "/dev/dri/renderD129"]),
+    ] {
+        let plan = case.plan(gpus, "", &["train"]).unwrap();
+        assert_eq!(plan.devices, devices, "{gpus:?}");
+        assert!(plan.env.contains(&"NVIDIA_VISIBLE_DEVICES=void".to_owned()));
+        assert_eq!(plan.ulimits.is_empty(), gpus.is_empty());
+    }
+    case.host.gpus[0].nodes.clear();
+    assert!(case.plan("all", "", &[]).unwrap_err().to_string().contains("two makers"));
 }

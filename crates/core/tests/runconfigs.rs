@@ -42,14 +42,22 @@ fn found(wanted: &Wanted) -> Found {
         ssh_agent: wanted.ssh_agent.then(|| "/run/user/1001/agent".to_owned()),
         gitconfig: wanted.gitconfig.then(|| "/home/ann/.gitconfig".to_owned()),
         caches: match wanted.cache {
-            true => CACHES.iter().map(|(name, _)| ((*name).to_owned(), format!("/home/ann/.cache/{name}"))).collect(),
+            true => CACHES
+                .iter()
+                .map(|(name, _)| ((*name).to_owned(), format!("/home/ann/.cache/{name}")))
+                .collect(),
             false => Vec::new(),
         },
         vscode: wanted.vscode.then(|| "/home/ann/.cache/run-docker/vscode-server".to_owned()),
     }
 }
 
-fn decide(facts: &Facts, name: &str, text: &str, said: &mut Vec<String>) -> Result<(RunRequest, RunPlan), Error> {
+fn decide(
+    facts: &Facts,
+    name: &str,
+    text: &str,
+    said: &mut Vec<String>,
+) -> Result<(RunRequest, RunPlan), Error> {
     let parsed = parse_runconfigs(".runconfigs", text, Layer::Project)?;
     said.extend(parsed.warnings);
     let (flavor, words) = command_of(text);
@@ -72,7 +80,12 @@ fn decide(facts: &Facts, name: &str, text: &str, said: &mut Vec<String>) -> Resu
             0 => Vec::new(),
             _ => vec![("/multiverse/datasets/coco".to_owned(), "/multiverse/coco".to_owned())],
         },
-        env_files: request.docker_args.env_files.iter().map(|f| (f.clone(), "REGION=eu\n".to_owned())).collect(),
+        env_files: request
+            .docker_args
+            .env_files
+            .iter()
+            .map(|f| (f.clone(), "REGION=eu\n".to_owned()))
+            .collect(),
         found: found(&request.wanted),
         project,
     };
@@ -112,8 +125,12 @@ fn report(facts: &Facts, name: &str, text: &str) -> String {
     match decided {
         Err(error) => lines.push(format!("{error:?}")),
         Ok((request, plan)) => {
-            lines.extend(request.open_flags.iter().map(|f| format!("needs trust: {}    ({})", f.flag, f.reason)));
-            lines.extend(plan.notices.iter().map(|n| format!("{}: {}", if n.verbose { "-v" } else { "says" }, n.text)));
+            lines.extend(
+                request.open_flags.iter().map(|f| format!("needs trust: {}    ({})", f.flag, f.reason)),
+            );
+            lines.extend(
+                plan.notices.iter().map(|n| format!("{}: {}", if n.verbose { "-v" } else { "says" }, n.text)),
+            );
             if plan.iterations > 1 {
                 lines.push(format!("{} times", plan.iterations));
             }
@@ -131,10 +148,13 @@ fn report(facts: &Facts, name: &str, text: &str) -> String {
 #[test]
 fn files_as_people_have_them() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runconfigs");
-    let facts: Facts = serde_json::from_str(&std::fs::read_to_string(dir.join("facts.json")).unwrap()).unwrap();
+    let facts: Facts =
+        serde_json::from_str(&std::fs::read_to_string(dir.join("facts.json")).unwrap()).unwrap();
     let mut names: Vec<String> = std::fs::read_dir(&dir)
         .unwrap()
-        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".runconfigs")?.to_owned()))
+        .filter_map(|entry| {
+            Some(entry.unwrap().file_name().to_str()?.strip_suffix(".runconfigs")?.to_owned())
+        })
         .collect();
     names.sort();
     assert_eq!(names.len(), 20);

@@ -10,7 +10,7 @@ use run_docker_core::facts::{HostFacts, Terminal};
 use run_docker_core::types::{CpuList, MemorySize};
 use run_docker_core::{Error, Result};
 
-use crate::gpus::detect_gpus;
+use crate::gpus::{add_amd, detect_gpus};
 use crate::local_time::now;
 use crate::names::detect_identity;
 
@@ -48,6 +48,8 @@ pub fn detect_host(options: &DetectOptions) -> Result<Detected> {
     let mut notices = Vec::new();
     let (identity, passwd_home) = detect_identity(options, &env, &mut notices);
     let home = env.get("HOME").filter(|h| h.starts_with('/')).cloned().or(passwd_home);
+    let mut gpus = detect_gpus(Path::new("/proc"), &mut notices);
+    add_amd(Path::new("/sys"), &mut gpus);
     let facts = HostFacts {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         identity,
@@ -55,7 +57,7 @@ pub fn detect_host(options: &DetectOptions) -> Result<Detected> {
         umask: umask()?,
         cpus: cpus(Path::new("/sys"))?,
         memory: memory()?,
-        gpus: detect_gpus(Path::new("/proc"), &mut notices),
+        gpus,
         now: now(),
         terminal: terminal(),
         timezone: timezone(&env, Path::new("/etc")),

@@ -1,4 +1,5 @@
-//! GPUs as the NVIDIA driver lists them in /proc, without starting nvidia-smi.
+//! GPUs as their drivers list them: NVIDIA's in /proc, without starting nvidia-smi,
+//! and AMD's in /sys.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ pub(crate) fn detect_gpus(proc: &Path, notices: &mut Vec<String>) -> Vec<Gpu> {
                 let line = text.lines().find_map(|line| line.strip_prefix(name));
                 line.map(|value| value.trim_start_matches(':').trim().to_owned()).unwrap_or_default()
             };
-            Gpu { index, uuid: field("GPU UUID"), name: field("Model"), mig: Vec::new() }
+            Gpu { index, uuid: field("GPU UUID"), name: field("Model"), mig: Vec::new(), nodes: Vec::new() }
         })
         .collect();
     if !gpus.is_empty() && has_mig(proc) {
@@ -81,6 +82,36 @@ fn add_mig(gpus: &mut [Gpu], listing: &str) {
     }
 }
 
+/// AMD GPUs in the order of the driver's topology, which is ROCm's; numbered after
+/// those that are known already.
+pub(crate) fn add_amd(sys: &Path, gpus: &mut Vec<Gpu>) {
+    let Ok(entries) = std::fs::read_dir(sys.join("class/kfd/kfd/topology/nodes")) else { return };
+    let number = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let mut nodes: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    nodes.sort_by_key(|path| number(path));
+    for node in nodes {
+        let text = std::fs::read_to_string(node.join("properties")).unwrap_or_default();
+        let property = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        // A node without one is a processor.
+        let minor = property("drm_render_minor");
+        if minor == 0 {
+            continue;
+        }
+        let name = std::fs::read_to_string(node.join("name")).unwrap_or_default().trim().to_owned();
+        gpus.push(Gpu {
+            index: u32::try_from(gpus.len()).unwrap_or(u32::MAX),
+            // As ROCR_VISIBLE_DEVICES writes it.
+            uuid: format!("GPU-{:016x}", property("unique_id")),
+            name: if name.is_empty() { "AMD GPU".to_owned() } else { name },
+            mig: Vec::new(),
+            nodes: vec!["/dev/kfd".to_owned(), format!("/dev/dri/renderD{minor}")],
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,8 +133,36 @@ mod tests {
     }
 
     #[test]
+    fn amd_gpus_are_the_nodes_that_render() {
+        let dir = tempfile::tempdir().unwrap();
+        let nodes = dir.path().join("class/kfd/kfd/topology/nodes");
+        for (node, properties) in [
+            ("0", "cpu_cores_count 64\ndrm_render_minor 0\n"),
+            ("10", "drm_render_minor 130\nunique_id 11\n"),
+            ("2", "drm_render_minor 128\nunique_id 10\n"),
+        ] {
+            std::fs::create_dir_all(nodes.join(node)).unwrap();
+            std::fs::write(nodes.join(node).join("properties"), properties).unwrap();
+            std::fs::write(nodes.join(node).join("name"), "gfx90a\n").unwrap();
+        }
+        let mut gpus = Vec::new();
+        add_amd(dir.path(), &mut gpus);
+        let seen: Vec<_> = gpus.iter().map(|g| (g.index, g.uuid.as_str(), g.nodes[1].as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                (0, "GPU-000000000000000a", "/dev/dri/renderD128"),
+                (1, "GPU-000000000000000b", "/dev/dri/renderD130")
+            ]
+        );
+        add_amd(Path::new("/nonexistent"), &mut gpus);
+        assert_eq!(gpus.len(), 2);
+    }
+
+    #[test]
     fn mig_instances_belong_to_their_gpu() {
-        let gpu = |uuid: &str| Gpu { index: 0, uuid: uuid.into(), name: String::new(), mig: vec![] };
+        let gpu =
+            |uuid: &str| Gpu { index: 0, uuid: uuid.into(), name: String::new(), mig: vec![], nodes: vec![] };
         let mut gpus = vec![gpu("GPU-aa"), gpu("GPU-bb")];
         add_mig(
             &mut gpus,

@@ -28,6 +28,8 @@ pub use places::{
 };
 pub use services::{HeldPort, cache_directories, gitconfig, hold_port, random_token, ssh_agent};
 pub use simulated::{SimulatedFacts, load_facts};
-pub use survey::{free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, temporary_leftovers};
+pub use survey::{
+    free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, temporary_leftovers,
+};
 pub use symlinks::{SymlinkScan, SymlinkTarget, scan_symlinks};
 pub use trust::TrustStore;

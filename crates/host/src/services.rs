@@ -91,7 +91,10 @@ pub fn ssh_agent(env: &BTreeMap<String, String>) -> Result<PathBuf> {
 /// # Errors
 /// There is none.
 pub fn gitconfig(home: &Path, env: &BTreeMap<String, String>) -> Result<PathBuf> {
-    let xdg = env.get("XDG_CONFIG_HOME").filter(|dir| dir.starts_with('/')).map_or_else(|| home.join(".config"), PathBuf::from);
+    let xdg = env
+        .get("XDG_CONFIG_HOME")
+        .filter(|dir| dir.starts_with('/'))
+        .map_or_else(|| home.join(".config"), PathBuf::from);
     let candidates = [home.join(".gitconfig"), xdg.join("git/config")];
     candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
         Error::usage("there is no ~/.gitconfig to bring along")
@@ -149,7 +152,9 @@ mod tests {
     #[test]
     fn what_is_not_there_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let env = |name: &str, value: &Path| BTreeMap::from([(name.to_owned(), value.to_string_lossy().into_owned())]);
+        let env = |name: &str, value: &Path| {
+            BTreeMap::from([(name.to_owned(), value.to_string_lossy().into_owned())])
+        };
         assert!(ssh_agent(&BTreeMap::new()).unwrap_err().to_string().contains("SSH_AUTH_SOCK is not set"));
         let socket = dir.path().join("agent");
         assert!(ssh_agent(&env("SSH_AUTH_SOCK", &socket)).unwrap_err().to_string().contains("is no socket"));

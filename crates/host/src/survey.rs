@@ -49,16 +49,30 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 
 /// Kernel, control groups and granted ids. `delegated`: controllers with which a
 /// container can be limited.
-pub fn survey_machine(identity: &Identity, env: &BTreeMap<String, String>, delegated: Vec<String>) -> MachineSurvey {
+pub fn survey_machine(
+    identity: &Identity,
+    env: &BTreeMap<String, String>,
+    delegated: Vec<String>,
+) -> MachineSurvey {
     let mappers = ["newuidmap", "newgidmap"].iter().all(|program| in_path(program, env).is_some());
-    let subids =
-        SubidSurvey::of_texts(&text("/etc/subuid"), &text("/etc/subgid"), &identity.name, identity.uid, mappers);
-    MachineSurvey { kernel: kernel(identity.uid), cgroup: cgroup(&text("/proc/self/mountinfo"), delegated), subids }
+    let subids = SubidSurvey::of_texts(
+        &text("/etc/subuid"),
+        &text("/etc/subgid"),
+        &identity.name,
+        identity.uid,
+        mappers,
+    );
+    MachineSurvey {
+        kernel: kernel(identity.uid),
+        cgroup: cgroup(&text("/proc/self/mountinfo"), delegated),
+        subids,
+    }
 }
 
 fn kernel(uid: u32) -> KernelSurvey {
     let filesystems = text("/proc/filesystems");
-    let forbidden = FORBIDDING.iter().find(|(file, value)| text(Path::new("/proc/sys").join(file)).trim() == *value);
+    let forbidden =
+        FORBIDDING.iter().find(|(file, value)| text(Path::new("/proc/sys").join(file)).trim() == *value);
     KernelSurvey {
         release: rustix::system::uname().release().to_string_lossy().into_owned(),
         overlay: filesystems.lines().any(|line| line.trim_end().ends_with("\toverlay")),
@@ -99,7 +113,8 @@ fn cgroup(mountinfo: &str, delegated: Vec<String>) -> CgroupSurvey {
 /// A directory of a run, as the user meets it. Nothing is made.
 pub fn survey_place(what: &'static str, path: &Path) -> PlaceSurvey {
     let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
-    let writable = rustix::fs::accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    let writable =
+        rustix::fs::accessat(CWD, there, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
     let real = std::fs::canonicalize(there).unwrap_or_else(|_| there.to_owned());
     let open = real.ancestors().all(|dir| std::fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0));
     PlaceSurvey {
@@ -131,13 +146,16 @@ pub fn survey_socket(path: &Path, origin: &str, identity: &Identity) -> SocketSu
     let metadata = std::fs::metadata(path).ok();
     let gid = metadata.as_ref().map(MetadataExt::gid);
     let group = gid.and_then(|gid| nix::unistd::Group::from_gid(Gid::from_raw(gid)).ok().flatten());
-    let in_session = |gid: u32| gid == identity.group.gid || identity.supplementary.iter().any(|g| g.gid == gid);
+    let in_session =
+        |gid: u32| gid == identity.group.gid || identity.supplementary.iter().any(|g| g.gid == gid);
     SocketSurvey {
         path: path.to_string_lossy().into_owned(),
         origin: origin.to_owned(),
         exists: metadata.is_some(),
-        permitted: rustix::fs::accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS).is_ok(),
-        stale_login: group.as_ref().is_some_and(|g| g.mem.contains(&identity.name)) && !gid.is_some_and(in_session),
+        permitted: rustix::fs::accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)
+            .is_ok(),
+        stale_login: group.as_ref().is_some_and(|g| g.mem.contains(&identity.name))
+            && !gid.is_some_and(in_session),
         group: group.map(|g| g.name).or(gid.map(|gid| gid.to_string())).unwrap_or_default(),
     }
 }
@@ -166,7 +184,10 @@ fn driver_version(text: &str) -> &str {
 
 fn cdi_files(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-    entries.filter(|path| text(path).contains("nvidia.com/gpu")).map(|p| p.to_string_lossy().into_owned()).collect()
+    entries
+        .filter(|path| text(path).contains("nvidia.com/gpu"))
+        .map(|p| p.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Scratch directories of builds whose process is gone (`run-docker-base-PID`).
@@ -177,11 +198,18 @@ pub fn temporary_leftovers(dir: &Path, uid: u32) -> Vec<Leftover> {
         .filter(|entry| {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.strip_prefix("run-docker-base-"));
-            pid.and_then(|pid| pid.parse::<u32>().ok()).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+            pid.and_then(|pid| pid.parse::<u32>().ok())
+                .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         })
         .map(|entry| {
             let path = entry.path().to_string_lossy().into_owned();
-            Leftover { kind: LeftoverKind::Temporary, shown: path.clone(), id: path, bytes: None, kept_on_purpose: false }
+            Leftover {
+                kind: LeftoverKind::Temporary,
+                shown: path.clone(),
+                id: path,
+                bytes: None,
+                kept_on_purpose: false,
+            }
         })
         .collect();
     left.sort_by(|a, b| a.id.cmp(&b.id));
@@ -216,7 +244,10 @@ mod tests {
     fn the_drivers_version_is_found() {
         let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\nGCC version: 12\n";
         let closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n";
-        assert_eq!((driver_version(open), driver_version(closed), driver_version("")), ("570.86.15", "535.104.05", ""));
+        assert_eq!(
+            (driver_version(open), driver_version(closed), driver_version("")),
+            ("570.86.15", "535.104.05", "")
+        );
     }
 
     #[test]
@@ -235,7 +266,12 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         let dead = child.id();
         child.wait().unwrap();
-        for name in [format!("run-docker-base-{dead}"), format!("run-docker-base-{}", std::process::id()), "run-docker-base-x".into(), "other".into()] {
+        for name in [
+            format!("run-docker-base-{dead}"),
+            format!("run-docker-base-{}", std::process::id()),
+            "run-docker-base-x".into(),
+            "other".into(),
+        ] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let left = temporary_leftovers(dir.path(), crate::real_uid());
@@ -246,7 +282,8 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_looked_at() {
-        let options = crate::DetectOptions { cache_dir: None, name_timeout: std::time::Duration::from_secs(3) };
+        let options =
+            crate::DetectOptions { cache_dir: None, name_timeout: std::time::Duration::from_secs(3) };
         let facts = crate::detect_host(&options).unwrap().facts;
         let machine = survey_machine(&facts.identity, &facts.env, vec![]);
         assert!(machine.kernel.release.contains('.') && machine.subids.free_from >= 100_000);

@@ -91,7 +91,8 @@ fn add(scan: &mut SymlinkScan, project: &Path, home: &str, link: PathBuf) {
         }
     };
     let Some(inside) = leads_inside(project, &link) else { return };
-    let opens = [&target, &inside].into_iter().find_map(|path| Some((path, mount_reason(path.to_str()?, home)?)));
+    let opens =
+        [&target, &inside].into_iter().find_map(|path| Some((path, mount_reason(path.to_str()?, home)?)));
     match (opens, target.to_str().is_some()) {
         (Some((path, reason)), _) => scan.notices.push(format!(
             "the link {shown} leads to {}, which is not mounted: {reason} (--docker-args '-v …' mounts it)",
@@ -126,7 +127,9 @@ fn drop_nested(targets: &mut Vec<SymlinkTarget>) {
     let mut kept: Vec<SymlinkTarget> = Vec::new();
     targets.retain(|t| {
         let brought = kept.iter().any(|k| {
-            t.inside.strip_prefix(&k.inside).is_ok_and(|rest| k.target.join(rest) == t.target || rest == Path::new(""))
+            t.inside
+                .strip_prefix(&k.inside)
+                .is_ok_and(|rest| k.target.join(rest) == t.target || rest == Path::new(""))
         });
         if !brought {
             kept.push(t.clone());

@@ -77,6 +77,10 @@ pub struct InitSpec {
     /// with them, and change none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
+    /// CPUs to stay on (sched_setaffinity(2)), where the engine cannot restrict
+    /// them. Empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<u32>,
     /// PID 1 dies with the launcher, its parent (prctl(2), PR_SET_PDEATHSIG). The
     /// kernel forgets that when ids change, so the init says it anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -178,6 +182,7 @@ mod tests {
             keep_env: vec!["HOME".into()],
             keep_groups: false,
             in_place: false,
+            cpus: Vec::new(),
             die_with_launcher: true,
             hangup_grace_seconds: Some(10),
         }

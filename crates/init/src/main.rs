@@ -159,6 +159,7 @@ fn run(words: &[OsString], mut env: Variables) -> Result<u8, Failure> {
         rights::drop_to(&spec)?;
     }
     rights::die_with_launcher(&spec);
+    rights::stay_on_cpus(&spec);
     set_umask(spec.umask);
     if spec.privileges == Privileges::User {
         prepare::say_what_cannot_be_used();
@@ -188,6 +189,7 @@ fn enter(root: bool, words: &[OsString], mut env: Variables) -> Result<u8, Failu
         rights::give_streams(&spec);
         rights::drop_to(&spec)?;
     }
+    rights::stay_on_cpus(&spec);
     set_umask(spec.umask);
     conda::offer_function(&mut env);
     // An environment that was removed meanwhile keeps nobody out.

@@ -79,6 +79,18 @@ pub(crate) fn drop_to(spec: &InitSpec) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Stays on the CPUs that the engine cannot keep it on. Children inherit it.
+pub(crate) fn stay_on_cpus(spec: &InitSpec) {
+    if spec.cpus.is_empty() {
+        return;
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    spec.cpus.iter().for_each(|cpu| set.set(*cpu as usize));
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        crate::prepare::notice(&format!("the command is not kept on its CPUs: {error}"));
+    }
+}
+
 /// Ends with its parent, where the launcher is that: a change of ids has made
 /// the kernel forget it.
 pub(crate) fn die_with_launcher(spec: &InitSpec) {

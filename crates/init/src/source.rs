@@ -133,6 +133,7 @@ fn from_plain(uid: &str, get: impl Fn(&str) -> Option<String>) -> Result<InitSpe
         keep_env: Vec::new(),
         keep_groups: false,
         in_place: false,
+        cpus: Vec::new(),
         die_with_launcher: false,
         hangup_grace_seconds: None,
     })

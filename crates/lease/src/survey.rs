@@ -67,7 +67,10 @@ fn leases(envs: &Path) -> Result<Vec<PathBuf>, Error> {
         found.extend(entries(&dir)?.into_iter().filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let stem = name.strip_prefix('.').unwrap_or("");
-            stem.ends_with(".lease") || stem.contains(".lease.") || stem == "lease" || stem.starts_with("lease.")
+            stem.ends_with(".lease")
+                || stem.contains(".lease.")
+                || stem == "lease"
+                || stem.starts_with("lease.")
         }));
     }
     found.sort();

@@ -51,7 +51,8 @@ pub(crate) struct GpuGrant {
 /// A device is not described, or there is no such GPU.
 pub(crate) fn grant(plan: &GpuPlan) -> Result<GpuGrant> {
     match plan {
-        GpuPlan::None => Ok(GpuGrant::default()),
+        // Nodes come with the plan's other devices.
+        GpuPlan::None | GpuPlan::Nodes(_) => Ok(GpuGrant::default()),
         GpuPlan::Cdi(names) => from_cdi(&load(&CDI_DIRECTORIES.map(Path::new))?, names),
         GpuPlan::DeviceRequest(devices) => from_driver(devices.as_deref()),
     }

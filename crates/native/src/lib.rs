@@ -212,8 +212,7 @@ impl Engine for Native {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             endpoint: self.own.path("").to_string_lossy().into_owned(),
             cdi: gpus::has_cdi(),
-            runtimes: Vec::new(),
-            security_options: Vec::new(),
+            ..EngineFacts::plain(EngineKind::Native, EngineMode::Rootful)
         })
     }
 

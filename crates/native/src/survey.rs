@@ -35,8 +35,12 @@ pub fn delegated_controllers() -> Vec<String> {
 /// Directories in which groups of containers are made.
 fn group_parents() -> BTreeSet<PathBuf> {
     let layout = Layout::detect();
-    let of_v2 = layout.v2.iter().flat_map(|own| [own.parent().map(Path::to_owned), Some(own.clone())]).flatten();
-    of_v2.filter(|p| p.starts_with("/sys/fs/cgroup")).chain(layout.v1.iter().map(|(_, _, own)| own.clone())).collect()
+    let of_v2 =
+        layout.v2.iter().flat_map(|own| [own.parent().map(Path::to_owned), Some(own.clone())]).flatten();
+    of_v2
+        .filter(|p| p.starts_with("/sys/fs/cgroup"))
+        .chain(layout.v1.iter().map(|(_, _, own)| own.clone()))
+        .collect()
 }
 
 impl Native {
@@ -117,7 +121,8 @@ impl Native {
         for parent in group_parents() {
             for path in listed(&parent) {
                 let ours = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("run-docker-"));
-                let empty = || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|text| text.is_empty());
+                let empty =
+                    || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|text| text.is_empty());
                 let writable = || rustix::fs::access(&path, Access::WRITE_OK).is_ok();
                 if ours && !running.contains(&path) && empty() && writable() && !bundle::is_young(&path) {
                     left.push(leftover(LeftoverKind::Cgroup, &path));
@@ -132,12 +137,16 @@ impl Native {
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let runs = self.runs();
         let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
-        points.filter(|point| point.starts_with(&runs)).map(|point| leftover(LeftoverKind::Mount, point)).collect()
+        points
+            .filter(|point| point.starts_with(&runs))
+            .map(|point| leftover(LeftoverKind::Mount, point))
+            .collect()
     }
 }
 
 fn listed(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     found.sort();
     found
 }

@@ -1,6 +1,7 @@
 //! The real engine, and one of a test's own that may be killed.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,10 @@ pub struct PrivateOptions {
     pub outgoing: bool,
     /// Where it looks for registries (`http://127.0.0.1:9`: nowhere).
     pub registry_proxy: Option<String>,
+    /// It shifts every id (`userns-remap`).
+    pub remap: bool,
+    /// Its data lie here instead, such as on a disk that is full.
+    pub data_root: Option<PathBuf>,
 }
 
 impl PrivateDocker {
@@ -51,11 +56,16 @@ impl PrivateDocker {
     /// Starts it with options; needs root.
     pub fn start_with(options: &PrivateOptions) -> Self {
         let dir = tempfile::Builder::new().prefix("run-docker-engine-").tempdir().unwrap();
+        // People who may speak to it must reach its socket.
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let network = Network::make(options.outgoing);
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("daemon.json"), configuration()).unwrap();
         let log = File::create(at("log")).unwrap();
-        let mut command = Command::new("dockerd");
+        let mut command = match options.remap {
+            true => remapping(dir.path()),
+            false => Command::new("dockerd"),
+        };
         if let Some(proxy) = &options.registry_proxy {
             command.env("HTTPS_PROXY", proxy).env("NO_PROXY", "");
         }
@@ -63,7 +73,7 @@ impl PrivateDocker {
             .arg("--config-file")
             .arg(at("daemon.json"))
             .arg("--data-root")
-            .arg(at("data"))
+            .arg(options.data_root.clone().unwrap_or_else(|| at("data")))
             .arg("--exec-root")
             .arg(at("exec"))
             .arg("--pidfile")
@@ -126,6 +136,19 @@ impl Drop for PrivateDocker {
     }
 }
 
+/// A daemon to which nobody's ids are granted as others are (subuid(5)): the
+/// real files stay as they are, a private mount hides them.
+fn remapping(dir: &Path) -> Command {
+    std::fs::write(dir.join("subids"), "nobody:400000:65536\n").unwrap();
+    let subids = dir.join("subids").display().to_string();
+    let mut command = Command::new("unshare");
+    let steps = format!(
+        "mount --bind {subids} /etc/subuid && mount --bind {subids} /etc/subgid && exec dockerd \"$@\""
+    );
+    command.args(["--mount", "sh", "-c", &steps, "sh", "--userns-remap=nobody:nogroup"]);
+    command
+}
+
 /// What of the machine's own configuration a second daemon needs too: the
 /// storage driver and the packet size that work here. (A directive both in the
 /// file and on the command line keeps a daemon from starting.)
@@ -181,7 +204,7 @@ impl Drop for Network {
 
 /// Processes that a killed daemon left: its containerd and shims, which name its
 /// directory on their command line, and what runs below them.
-fn end_leftovers(dir: &Path) {
+pub(crate) fn end_leftovers(dir: &Path) {
     let dir_name = dir.to_string_lossy().into_owned();
     let mut processes = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -10,6 +10,7 @@
 pub mod cache;
 mod channel;
 mod engine;
+mod engines;
 mod images;
 mod loopback;
 mod oracle;
@@ -19,6 +20,7 @@ mod terminal;
 
 pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
+pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_programs};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;

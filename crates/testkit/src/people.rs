@@ -41,6 +41,9 @@ pub struct Sandbox {
     dir: TempDir,
     person: Option<Person>,
     granted: bool,
+    /// What root does in the private namespaces of a command, before it is the person's.
+    before: Vec<String>,
+    own_network: bool,
 }
 
 impl Sandbox {
@@ -57,7 +60,7 @@ impl Sandbox {
     fn make(person: Option<Person>) -> Self {
         let dir = tempfile::Builder::new().prefix("run-docker-test-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let sandbox = Self { dir, person, granted: false };
+        let sandbox = Self { dir, person, granted: false, before: Vec::new(), own_network: false };
         for path in [sandbox.home(), sandbox.project()] {
             std::fs::create_dir(&path).unwrap();
             if let Some(person) = &sandbox.person {
@@ -86,6 +89,15 @@ impl Sandbox {
     /// newuidmap(1) reads the real files, so theirs are mounted over those, for
     /// their commands alone.
     pub fn of_granted(person: Person) -> Self {
+        Self::granted(person, true)
+    }
+
+    /// As [`Self::of_granted`], without any group of theirs: what `useradd` grants.
+    pub fn of_granted_range(person: Person) -> Self {
+        Self::granted(person, false)
+    }
+
+    fn granted(person: Person, with_groups: bool) -> Self {
         let mut sandbox = Self::make(Some(person));
         sandbox.granted = true;
         let Some(Person { name, gid, groups, .. }) = &sandbox.person else { return sandbox };
@@ -95,7 +107,7 @@ impl Sandbox {
         };
         let (passwd, group) = (merge("passwd"), merge("group"));
         let range = format!("{name}:200000:65536\n");
-        let mut gids: Vec<u32> = groups.iter().map(|g| g.0).filter(|g| g != gid).collect();
+        let mut gids: Vec<u32> = groups.iter().map(|g| g.0).filter(|g| with_groups && g != gid).collect();
         gids.sort_unstable();
         let mut lines = range.clone();
         for run in gids.chunk_by(|a, b| a + 1 == *b) {
@@ -105,6 +117,22 @@ impl Sandbox {
             std::fs::write(sandbox.path(file), text).unwrap();
         }
         sandbox
+    }
+
+    /// A command of root's, run before each command of a granted person in the
+    /// same private mounts.
+    pub(crate) fn prepare(&mut self, command: &str) {
+        self.before.push(command.to_owned());
+    }
+
+    /// Commands of a granted person see no network but a loopback of their own.
+    pub(crate) fn alone_in_network(&mut self) {
+        self.own_network = true;
+    }
+
+    /// Whose it is; nobody's but the caller's without one.
+    pub fn person(&self) -> Option<&Person> {
+        self.person.as_ref()
     }
 
     /// A path in the directory.
@@ -142,9 +170,12 @@ impl Sandbox {
                 if self.granted {
                     command = Command::new("unshare");
                     let mounts = ["passwd", "group", "subuid", "subgid"]
-                        .map(|file| format!("mount --bind {} /etc/{file}", self.path(file).display()))
-                        .join(" && ");
-                    command.args(["--mount", "sh", "-c", &format!("{mounts} && exec setpriv \"$@\""), "sh"]);
+                        .map(|file| format!("mount --bind {} /etc/{file}", self.path(file).display()));
+                    let steps = mounts.iter().chain(&self.before).cloned().collect::<Vec<_>>().join(" && ");
+                    if self.own_network {
+                        command.arg("--net");
+                    }
+                    command.args(["--mount", "sh", "-c", &format!("{steps} && exec setpriv \"$@\""), "sh"]);
                 }
                 let gids: Vec<String> = person.groups.iter().map(|g| g.0.to_string()).collect();
                 // By number: setpriv would look the names up.

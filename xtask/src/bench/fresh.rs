@@ -37,6 +37,7 @@ pub(crate) fn measure() -> Findings {
     let engine = PrivateDocker::start_with(&PrivateOptions {
         outgoing: true,
         registry_proxy: Some(format!("http://{}", silent.local_addr().unwrap())),
+        ..PrivateOptions::default()
     });
     let sandbox = Sandbox::new();
     let clone = sandbox.path("clone");

@@ -116,6 +116,7 @@ fn spec(n: u32) -> InitSpec {
         keep_env: Vec::new(),
         keep_groups: false,
         in_place: false,
+        cpus: Vec::new(),
         die_with_launcher: false,
         conda_env: None,
         hangup_grace_seconds: Some(10),

@@ -18,8 +18,8 @@ use std::time::Instant;
 use run_docker_testkit::{Oracle, Server, channel};
 
 use crate::verdict::Verdict;
-pub(crate) use fault::Random;
 use accepted::Accepted;
+pub(crate) use fault::Random;
 use rows::{Look, ROWS, Row};
 use side::Side;
 

@@ -22,8 +22,13 @@ impl Disk {
         let place = Place::empty(who, program);
         fs::create_dir(place.store()).unwrap();
         let owner = fs::metadata(place.sandbox.home()).unwrap();
-        run_ok(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("{size},mode=700"), "tmpfs"]).arg(place.store()));
-        let (uid, gid) = (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
+        run_ok(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("{size},mode=700"), "tmpfs"])
+                .arg(place.store()),
+        );
+        let (uid, gid) =
+            (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
         std::os::unix::fs::chown(place.store(), Some(uid), Some(gid)).unwrap();
         Self(place)
     }

@@ -54,7 +54,9 @@ pub(super) fn rows(places: &[Place], groups: &Own, times: usize, seed: u64, verd
         let result = result.and_then(|()| whole[nth % places.len()].clone());
         verdict.row(&line(nth, &format!("{}: an import", place.who.words()), after, killed), result);
     }
-    println!("      {hit} of {times} runs and {imports} of {times} imports were killed on their way (seed {seed})");
+    println!(
+        "      {hit} of {times} runs and {imports} of {times} imports were killed on their way (seed {seed})"
+    );
 }
 
 fn line(nth: usize, what: &str, after: Duration, killed: bool) -> String {

@@ -11,7 +11,8 @@ use crate::verdict::Verdict;
 pub(super) fn rows(program: &Path, groups: &Own, verdict: &mut Verdict) {
     for who in EVERYBODY {
         let mut place = Place::new(who, program);
-        verdict.row(&format!("{}: the store is moved away and comes back", who.words()), moved(&place, groups));
+        verdict
+            .row(&format!("{}: the store is moved away and comes back", who.words()), moved(&place, groups));
         let result = removed(&mut place, groups);
         verdict.row(&format!("{}: the store is removed, and made anew", who.words()), result);
     }

@@ -1,10 +1,12 @@
 //! One question asked of many combinations.
 
+mod engines;
 mod exit;
 mod ground;
 mod identity;
 mod prompt;
 
+pub(crate) use engines::engines;
 pub(crate) use exit::exit;
 pub(crate) use ground::Ground;
 pub(crate) use identity::identity;

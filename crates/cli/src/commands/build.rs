@@ -37,7 +37,8 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         Some(image) => Base::Named(image.parse()?),
     };
     let asked = args.engine.as_ref().or_else(|| context.env.get("RUN_DOCKER_ENGINE"));
-    let engine = engines::connect(asked.map(|name| parse_engine(name)).transpose()?.flatten(), &host.identity, context)?;
+    let kind = asked.map(|name| parse_engine(name)).transpose()?.flatten();
+    let engine = engines::connect(kind, &host.identity, context, &|line| reporter.detail(line))?;
     let options = BuildOptions {
         base,
         context: args.context.as_ref().map(|dir| context.absolute(dir)).or_else(|| source(context)),

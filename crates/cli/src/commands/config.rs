@@ -36,7 +36,7 @@ fn conda_of_image(settings: &Settings, context: &Context) -> Option<(ImageRefere
         Some(image) => image,
         None => ImageReference::default_for(&who.name),
     };
-    let engine = engines::connect(engine_asked_for(settings).ok()?, &who, context).ok()?;
+    let engine = engines::connect(engine_asked_for(settings).ok()?, &who, context, &|_| {}).ok()?;
     let record = engine.image_file(&image, CONDA_RECORD).ok()??;
     Some((image, conda_words(&record)))
 }

@@ -17,7 +17,9 @@ pub(crate) fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus> {
     let reporter = Reporter::new(Verbosity::default());
     let sources = Sources::open(context)?;
     let mut left: Vec<Leftover> = collect_leaks(&sources)?;
-    left.retain(|l| l.kind.is_prunable(args.images) && !(args.keep_containers && l.kept_on_purpose && is_container(l)));
+    left.retain(|l| {
+        l.kind.is_prunable(args.images) && !(args.keep_containers && l.kept_on_purpose && is_container(l))
+    });
     if left.is_empty() {
         reporter.notice("nothing to remove");
         return Ok(ExitStatus::SUCCESS);

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> Result<ExitStatus> {
     if let Some(format) = &args.dry_run {
         return prepared.dry_run(format, &mut facts, context);
     }
-    let engine = engines::connect(prepared.request.engine, &prepared.host.identity, context)?;
+    let say = |line: &str| reporter.detail(line);
+    let engine = engines::connect(prepared.request.engine, &prepared.host.identity, context, &say)?;
     let engine = engine.as_ref();
     let claimed = claimed_cpus(&prepared.request, engine)?;
     // What cannot be run is told before an image is fetched or built for it.
@@ -260,7 +261,7 @@ impl Prepared {
     }
 
     fn ask_engine(&self, facts: &mut Facts, context: &Context) -> Result<(EngineFacts, ImageFacts)> {
-        let engine = engines::connect(self.request.engine, &self.host.identity, context)?;
+        let engine = engines::connect(self.request.engine, &self.host.identity, context, &|_| {})?;
         let image = engine.image(&self.request.image)?;
         let facts = facts.of(engine.as_ref())?.clone();
         if image.is_none() {
@@ -288,15 +289,7 @@ fn require_trust(
 }
 
 fn assumed_engine() -> EngineFacts {
-    EngineFacts {
-        kind: EngineKind::Docker,
-        mode: EngineMode::Rootful,
-        version: String::new(),
-        endpoint: String::new(),
-        cdi: false,
-        runtimes: Vec::new(),
-        security_options: Vec::new(),
-    }
+    EngineFacts::plain(EngineKind::Docker, EngineMode::Rootful)
 }
 
 /// `run-docker '' '' ''` is written by scripts that pass an empty variable.

@@ -27,7 +27,9 @@ fn a_person_who_can_run_has_no_problem() {
     assert_eq!(said.code, 0, "{}", said.out);
     let (level, text, _) = about(&said, "engine").remove(0);
     assert!(level == "ok" && text.contains("rootful: auto: its socket answers to you"), "{text}");
-    for subject in ["socket", "storage", "image", "project", "envs", "home", "kernel", "cgroups", "gpus", "settings"] {
+    for subject in
+        ["socket", "storage", "image", "project", "envs", "home", "kernel", "cgroups", "gpus", "settings"]
+    {
         assert_ne!(about(&said, subject), [], "{subject}");
     }
     assert_eq!(about(&said, "image")[0].0, "ok");
@@ -44,11 +46,17 @@ fn who_may_not_speak_to_docker_is_told_which_engine_is_taken_and_what_an_admin_t
     let world = world!(person);
     let said = doctor(&world, &[]);
     let (_, engine, _) = about(&said, "engine").remove(0);
-    assert!(engine.starts_with("native ") && engine.contains("Docker comes first, but you may not speak"), "{engine}");
+    assert!(
+        engine.starts_with("native ") && engine.contains("Docker comes first, but you may not speak"),
+        "{engine}"
+    );
     let (level, _, hint) = about(&said, "socket").remove(0);
     assert!(level == "note" && hint.starts_with("sudo usermod -aG ") && hint.contains(" pete "), "{hint}");
     let hints: Vec<String> = about(&said, "subids").into_iter().map(|(_, _, hint)| hint).collect();
-    assert!(hints.iter().any(|h| h.starts_with("sudo usermod --add-subuids ") && h.ends_with(" pete")), "{hints:?}");
+    assert!(
+        hints.iter().any(|h| h.starts_with("sudo usermod --add-subuids ") && h.ends_with(" pete")),
+        "{hints:?}"
+    );
     assert!(hints.iter().any(|h| h.contains("pete:4321:1") && h.ends_with("/etc/subgid")), "{hints:?}");
 }
 
@@ -59,7 +67,10 @@ fn problems_end_with_1_and_name_the_line_to_paste() {
     let said = doctor(&world, &[]);
     assert_eq!(said.code, 1, "{}", said.out);
     let (level, text, hint) = about(&said, "settings").remove(0);
-    assert!(level == "problem" && text.contains("--privileged") && hint.starts_with("run-docker trust"), "{text}");
+    assert!(
+        level == "problem" && text.contains("--privileged") && hint.starts_with("run-docker trust"),
+        "{text}"
+    );
     world.run(&["trust", "--yes"]).ok();
     assert_eq!(doctor(&world, &[]).code, 0);
     world.sandbox.runconfigs("num_iters: many\n");
@@ -99,7 +110,8 @@ fn the_line_for_an_admin_is_one_that_useradd_takes() {
     let line = about(&said, "subids").remove(0).2;
     let words: Vec<&str> = line.split(' ').collect();
     assert_eq!(words[..2], ["sudo", "usermod"]);
-    let done = run_docker_testkit::output(Command::new("usermod").arg("--prefix").arg(&root).args(&words[2..]));
+    let done =
+        run_docker_testkit::output(Command::new("usermod").arg("--prefix").arg(&root).args(&words[2..]));
     assert!(done.status.success(), "{line}\n{}", String::from_utf8_lossy(&done.stderr));
     for file in ["subuid", "subgid"] {
         let text = std::fs::read_to_string(root.join("etc").join(file)).unwrap();

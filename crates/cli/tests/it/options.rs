@@ -91,9 +91,16 @@ fn facts_of_another_machine_decide_for_it() {
     let copy = world.sandbox.path("facts.json");
     fs::copy(facts, &copy).unwrap();
     let copy = copy.display().to_string();
-    let dry = world.run(&["--dry-run", "--facts", &copy, "--jupyter", "--name", "x1", "0,3:1", "0-200", "true"]);
+    let dry =
+        world.run(&["--dry-run", "--facts", &copy, "--jupyter", "--name", "x1", "0,3:1", "0-200", "true"]);
     let line = dry.ok();
-    for part in ["device=0,MIG-bbbb", "--cpuset-cpus 0-127", "-p 127.0.0.1:8888:8888", "JUPYTER_TOKEN=TOKEN", "TZ=Europe/Rome"] {
+    for part in [
+        "device=0,MIG-bbbb",
+        "--cpuset-cpus 0-127",
+        "-p 127.0.0.1:8888:8888",
+        "JUPYTER_TOKEN=TOKEN",
+        "TZ=Europe/Rome",
+    ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     dry.says(&["CPUs 128-200 are left out", "ann@dgx1"]);

@@ -170,7 +170,8 @@ fn a_link_leads_where_its_text_says_and_opens_no_keys() {
     let world = world!();
     let data = world.dir("elsewhere");
     fs::write(data.join("file"), "content").unwrap();
-    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, world.sandbox.project().join(name)).unwrap();
+    let link =
+        |to: &str, name: &str| std::os::unix::fs::symlink(to, world.sandbox.project().join(name)).unwrap();
     // Relative: inside it leads from /exp to /elsewhere.
     link("../elsewhere", "data");
     link("round", "round");

@@ -49,12 +49,27 @@ fn what_docker_holds_of_ours_is_found_and_removed_and_nothing_else() {
     assert!(said.ok().contains("nothing is left behind"), "{}", said.out);
 
     // A background container that ended, the init of an old version: kept on purpose.
-    let run = Said::of(on(&world, &engine).args(["--image", &name, "--network", "none", "-d", "--name", "done", "", "", "true"]));
+    let run = Said::of(on(&world, &engine).args([
+        "--image",
+        &name,
+        "--network",
+        "none",
+        "-d",
+        "--name",
+        "done",
+        "",
+        "",
+        "true",
+    ]));
     run.ok();
     docker(&["wait", "done"]);
     docker(&["volume", "create", "--label", "run-docker.init=old", "run-docker-init-old"]);
     let said = leaks();
-    assert!(said.ok().contains("ended container done") && said.ok().contains("run-docker-init-old"), "{}", said.out);
+    assert!(
+        said.ok().contains("ended container done") && said.ok().contains("run-docker-init-old"),
+        "{}",
+        said.out
+    );
     // A container that nobody asked to stay is a leak.
     docker(&["run", "--name", "carrier", "--label", "run-docker.carrier=4715", &name, "true"]);
     let said = leaks();
@@ -74,7 +89,10 @@ fn what_docker_holds_of_ours_is_found_and_removed_and_nothing_else() {
     names.sort_unstable();
     assert_eq!(names, ["bobs", "foreign", "user"]);
     let volumes = docker(&["volume", "ls", "-q"]);
-    assert!(volumes.contains("data") && volumes.contains("used") && !volumes.contains("run-docker-init-old"), "{volumes}");
+    assert!(
+        volumes.contains("data") && volumes.contains("used") && !volumes.contains("run-docker-init-old"),
+        "{volumes}"
+    );
     prune(&["--yes"]).says(&["nothing to remove"]).ok();
 }
 
@@ -136,7 +154,13 @@ fn what_killed_processes_left_is_found_and_removed() {
 
     let said = run(&["doctor", "--leaks"]);
     assert_eq!(said.code, 1, "{}", said.out);
-    for part in ["directory of a native container", "unfinished import", "unused layer", "temporary file", "conda install x"] {
+    for part in [
+        "directory of a native container",
+        "unfinished import",
+        "unused layer",
+        "temporary file",
+        "conda install x",
+    ] {
         assert!(said.out.contains(part), "{part} is not in {}", said.out);
     }
     assert!(!said.out.contains("run/held"), "{}", said.out);

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Flags that lay programs of PyPI into the container.
 fn with_packages(names: &[&str]) -> String {
     let dirs: Vec<String> = names.iter().map(|name| python_packages(name).display().to_string()).collect();
-    let mounts: Vec<String> = dirs.iter().zip(names).map(|(dir, name)| format!("-v {dir}:/opt/{name}:ro")).collect();
+    let mounts: Vec<String> =
+        dirs.iter().zip(names).map(|(dir, name)| format!("-v {dir}:/opt/{name}:ro")).collect();
     let places = |below: &str| names.iter().map(|n| format!("/opt/{n}{below}")).collect::<Vec<_>>().join(":");
     format!("{} -e PYTHONPATH={} -e PATH={}:/usr/bin:/bin", mounts.join(" "), places(""), places("/bin"))
 }
@@ -113,7 +114,10 @@ fn jupyter_on_the_hosts_network_listens_to_this_machine_alone() {
     assert_eq!(status, 200);
     let listening = output(Command::new("ss").args(["-Hltn", &format!("sport = :{port}")]));
     let listening = String::from_utf8_lossy(&listening.stdout).into_owned();
-    assert!(listening.contains(&format!("127.0.0.1:{port}")) && !listening.contains(&format!("0.0.0.0:{port}")), "{listening}");
+    assert!(
+        listening.contains(&format!("127.0.0.1:{port}")) && !listening.contains(&format!("0.0.0.0:{port}")),
+        "{listening}"
+    );
     world.run(&["stop", &name]).ok();
     child.wait().unwrap();
 }
@@ -176,7 +180,8 @@ fn what_cannot_be_reached_is_an_error_before_anything_runs() {
     let port = held.local_addr().unwrap().port();
     on_a_network(&world, &[&format!("--jupyter={port}")], &["true"])
         .fails(125, &[&format!("the port {port} for Jupyter is taken"), "hint: give another one"]);
-    on_a_network(&world, &["--jupyter=80"], &["true"]).fails(64, &["--jupyter", "neither yes, no nor a port"]);
+    on_a_network(&world, &["--jupyter=80"], &["true"])
+        .fails(64, &["--jupyter", "neither yes, no nor a port"]);
 }
 
 #[test]
@@ -219,7 +224,9 @@ fn the_ssh_agent_comes_along() {
     agent.wait().unwrap();
     assert_eq!(said.ok(), "12");
     // Typed, it must be there; from one's own file it may be missing.
-    world.inside(&["--ssh-agent"], &["true"]).fails(64, &["SSH_AUTH_SOCK is not set", "hint: start one: eval"]);
+    world
+        .inside(&["--ssh-agent"], &["true"])
+        .fails(64, &["SSH_AUTH_SOCK is not set", "hint: start one: eval"]);
     fs::write(world.sandbox.home().join(".runconfigs"), "ssh_agent: yes\ngitconfig: yes\n").unwrap();
     let said = world.inside(&[], &["echo \"[$SSH_AUTH_SOCK]\""]);
     assert_eq!(said.ok(), "[]");
@@ -259,7 +266,14 @@ fn caches_and_the_editors_server_are_kept_and_belong_to_the_user() {
 #[test]
 fn a_projects_file_brings_nothing_along_untrusted() {
     let world = world!();
-    for line in ["ssh_agent: yes", "gitconfig: yes", "cache: yes", "vscode: yes", "tensorboard: ~/.ssh", "tensorboard: /etc"] {
+    for line in [
+        "ssh_agent: yes",
+        "gitconfig: yes",
+        "cache: yes",
+        "vscode: yes",
+        "tensorboard: ~/.ssh",
+        "tensorboard: /etc",
+    ] {
         world.sandbox.runconfigs(&format!("{line}\n"));
         world.run(&["", "", "true"]).fails(64, &["is not trusted", "run: run-docker trust"]);
     }
@@ -275,8 +289,14 @@ fn an_editor_is_told_whose_container_it_is() {
     let world = world!();
     let name = world.unique("editor");
     world.inside(&["-d", "--name", &name], &["sleep", "600"]).ok();
-    let label = run_ok(docker().args(["inspect", "-f", "{{index .Config.Labels \"devcontainer.metadata\"}}", &name]));
-    let user = label.trim().strip_prefix("[{\"remoteUser\":\"").and_then(|l| l.strip_suffix("\"}]")).unwrap().to_owned();
+    let label =
+        run_ok(docker().args(["inspect", "-f", "{{index .Config.Labels \"devcontainer.metadata\"}}", &name]));
+    let user = label
+        .trim()
+        .strip_prefix("[{\"remoteUser\":\"")
+        .and_then(|l| l.strip_suffix("\"}]"))
+        .unwrap()
+        .to_owned();
     // As the editor enters: by that name.
     let limit = Instant::now() + PATIENCE;
     let ids = loop {

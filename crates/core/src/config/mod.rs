@@ -69,8 +69,20 @@ pub struct KeyInfo {
 /// Every key.
 pub const KEYS: &[KeyInfo] = &[
     info(Key::ImageName, "image_name", &["image"], "image to run", "ubuntu:24.04"),
-    info(Key::ContainerName, "container_name", &["name"], "name or template of the container", "{user}_{project}_GPU{args.gpu}_{date}"),
-    info(Key::DockerArgs, "docker_args", &[], "flags of docker run; layers append", "-p 127.0.0.1:6006:6006 -v /data:/data:ro"),
+    info(
+        Key::ContainerName,
+        "container_name",
+        &["name"],
+        "name or template of the container",
+        "{user}_{project}_GPU{args.gpu}_{date}",
+    ),
+    info(
+        Key::DockerArgs,
+        "docker_args",
+        &[],
+        "flags of docker run; layers append",
+        "-p 127.0.0.1:6006:6006 -v /data:/data:ro",
+    ),
     info(Key::Project, "project", &["project_dir"], "directory mounted at /exp", "."),
     info(Key::CondaEnvs, "conda_envs", &["envs_dir"], "directory mounted at /envs", "~/conda_envs"),
     info(Key::CondaEnv, "conda_env", &["env_name"], "conda environment the command runs in", "base"),

@@ -30,7 +30,8 @@ mod tests {
             let line = format!("# {}: {}\n", info.name, info.example);
             assert!(text.contains(&line), "{line}");
             let used = parse(&text.replace(&line, line.trim_start_matches("# ")));
-            let found: Vec<(Key, &str)> = used.assignments.iter().map(|a| (a.key, a.value.as_str())).collect();
+            let found: Vec<(Key, &str)> =
+                used.assignments.iter().map(|a| (a.key, a.value.as_str())).collect();
             assert_eq!((found, used.warnings.len()), (vec![(info.key, info.example)], 0));
         }
     }

@@ -47,14 +47,17 @@ fn engine(survey: &Survey) -> Finding {
         Some(facts) => {
             let text = format!("{kind} {}, {}: {why}", facts.version, mode_in_words(facts.mode));
             match facts.mode {
-                EngineMode::Rootless => Finding::note("engine", text + "; inside you are shown as root, files are yours")
-                    .paste("run-docker --engine native '' '' bash    # shows your own number"),
+                EngineMode::Rootless => {
+                    Finding::note("engine", text + "; inside you are shown as root, files are yours")
+                        .paste("run-docker --engine native '' '' bash    # shows your own number")
+                }
                 _ => Finding::ok("engine", text),
             }
         }
         None => {
             let cause = match (survey.choice.kind, &survey.docker, &survey.native) {
-                (EngineKind::Native, _, EngineAnswer::No { why, .. }) | (_, EngineAnswer::No { why, .. }, _) => why.as_str(),
+                (EngineKind::Native, _, EngineAnswer::No { why, .. })
+                | (_, EngineAnswer::No { why, .. }, _) => why.as_str(),
                 _ => "it is not part of this version",
             };
             let finding = Finding::problem("engine", format!("{kind} ({why}) cannot be used: {cause}"));
@@ -81,8 +84,11 @@ fn socket(survey: &Survey) -> Option<Finding> {
     }
     if !socket.exists {
         return Some(
-            Finding::note("socket", format!("{path}{named} is not there: Docker is not installed or does not run"))
-                .paste("sudo systemctl start docker    # or: sudo apt-get install -y docker.io"),
+            Finding::note(
+                "socket",
+                format!("{path}{named} is not there: Docker is not installed or does not run"),
+            )
+            .paste("sudo systemctl start docker    # or: sudo apt-get install -y docker.io"),
         );
     }
     if !socket.permitted {
@@ -110,11 +116,14 @@ fn socket(survey: &Survey) -> Option<Finding> {
 fn storage(survey: &Survey) -> Vec<Finding> {
     let EngineAnswer::Yes(docker) = &survey.docker else { return Vec::new() };
     let (driver, root) = (&docker.storage_driver, &docker.data_root);
-    let free = docker.free.map_or_else(|| "space not visible to you".to_owned(), |free| format!("{} free", human(free)));
+    let free = docker
+        .free
+        .map_or_else(|| "space not visible to you".to_owned(), |free| format!("{} free", human(free)));
     let text = format!("{driver} in {root}, {free}");
     let mut found = vec![match (driver.as_str(), docker.free) {
         (_, Some(free)) if free < TOO_LITTLE => {
-            Finding::problem("storage", text + ": containers cannot write").paste("docker system df; docker image prune")
+            Finding::problem("storage", text + ": containers cannot write")
+                .paste("docker system df; docker image prune")
         }
         ("vfs", _) => Finding::note("storage", text + ": every container copies its whole image")
             .paste("https://docs.docker.com/storage/storagedriver/select-storage-driver/"),
@@ -157,12 +166,14 @@ fn image(survey: &Survey) -> Option<Finding> {
     Some(match (image.present, image.is_default, survey.choice.kind) {
         (true, ..) => Finding::ok("image", format!("{name} is there")),
         (false, true, EngineKind::Docker) => {
-            Finding::note("image", format!("{name} is not there; the first run builds it")).paste("run-docker build")
+            Finding::note("image", format!("{name} is not there; the first run builds it"))
+                .paste("run-docker build")
         }
-        (false, _, EngineKind::Native) => {
-            Finding::note("image", format!("{name} is not in the native engine's store; it is taken from Docker where that has it"))
-                .paste(format!("run-docker image import FILE --tag {name}"))
-        }
+        (false, _, EngineKind::Native) => Finding::note(
+            "image",
+            format!("{name} is not in the native engine's store; it is taken from Docker where that has it"),
+        )
+        .paste(format!("run-docker image import FILE --tag {name}")),
         (false, ..) => Finding::note("image", format!("{name} is not there; the first run fetches it"))
             .paste(format!("docker pull {name}")),
     })
@@ -177,7 +188,9 @@ fn of_place(place: &PlaceSurvey, survey: &Survey) -> Finding {
     let owner = format!("{}:{}", survey.identity.uid, survey.identity.group.gid);
     if !place.writable {
         let finding = match *what {
-            "project" => Finding::note(what, format!("{path}: you cannot write there, so a run cannot either")),
+            "project" => {
+                Finding::note(what, format!("{path}: you cannot write there, so a run cannot either"))
+            }
             _ => Finding::problem(what, format!("{path}: you cannot write there")),
         };
         return finding.paste(format!("sudo chown {owner} {quoted}    # if it is meant to be yours"));
@@ -185,22 +198,28 @@ fn of_place(place: &PlaceSurvey, survey: &Survey) -> Finding {
     if place.free.is_some_and(|free| free < TOO_LITTLE) {
         return Finding::problem(what, text + ": full").paste(format!("du -xsh {quoted}/* | sort -h | tail"));
     }
-    let remote = filesystem.starts_with("nfs") || matches!(filesystem.as_str(), "cifs" | "lustre" | "gpfs" | "beegfs");
+    let remote =
+        filesystem.starts_with("nfs") || matches!(filesystem.as_str(), "cifs" | "lustre" | "gpfs" | "beegfs");
     let by_root = survey.choice.kind == EngineKind::Docker;
     if remote && by_root && !place.open_to_others {
-        return Finding::note(what, text + "; where its server squashes root, Docker cannot mount what is closed to others")
-            .paste("run-docker --engine native …    # reaches it as you");
+        return Finding::note(
+            what,
+            text + "; where its server squashes root, Docker cannot mount what is closed to others",
+        )
+        .paste("run-docker --engine native …    # reaches it as you");
     }
     match place.free {
-        Some(free) if free < LITTLE && *what == "envs" => Finding::note(what, text + ": little for environments")
-            .paste("run-docker-conda env size"),
+        Some(free) if free < LITTLE && *what == "envs" => {
+            Finding::note(what, text + ": little for environments").paste("run-docker-conda env size")
+        }
         _ => Finding::ok(what, text),
     }
 }
 
 fn config(survey: &Survey) -> Vec<Finding> {
     let config = &survey.config;
-    let mut found: Vec<Finding> = config.notices.iter().map(|notice| Finding::note("settings", notice)).collect();
+    let mut found: Vec<Finding> =
+        config.notices.iter().map(|notice| Finding::note("settings", notice)).collect();
     if let Some(error) = &config.error {
         found.push(Finding::problem("settings", error).paste("run-docker config"));
         return found;
@@ -214,8 +233,11 @@ fn config(survey: &Survey) -> Vec<Finding> {
         (false, true) => Finding::ok("settings", format!("{file} opens the container and is trusted")),
         (false, false) => {
             let flags: Vec<&str> = config.opens.iter().map(|f| f.flag.as_str()).collect();
-            Finding::problem("settings", format!("{file} opens the container and is not trusted: {}", flags.join("; ")))
-                .paste("run-docker trust    # after reading the file")
+            Finding::problem(
+                "settings",
+                format!("{file} opens the container and is not trusted: {}", flags.join("; ")),
+            )
+            .paste("run-docker trust    # after reading the file")
         }
     });
     found

@@ -97,7 +97,9 @@ pub fn findings_of_leaks(left: &[Leftover]) -> Vec<Finding> {
                 LeftoverKind::AnonymousVolumes => {
                     Finding::note("leaks", text).paste("docker volume ls --filter dangling=true")
                 }
-                LeftoverKind::Mount => Finding::problem("leaks", text).paste(format!("sudo umount -l {}", l.id)),
+                LeftoverKind::Mount => {
+                    Finding::problem("leaks", text).paste(format!("sudo umount -l {}", l.id))
+                }
                 LeftoverKind::Image => Finding::note("leaks", text).paste("run-docker prune --images"),
                 _ if l.kept_on_purpose => Finding::note("leaks", text).paste("run-docker prune"),
                 _ => Finding::problem("leaks", text).paste("run-docker prune"),

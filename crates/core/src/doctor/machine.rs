@@ -13,15 +13,20 @@ pub(super) fn gpus(survey: &Survey) -> Vec<Finding> {
         found.push(match gpus.amd_permitted {
             true => Finding::note("gpus", "/dev/kfd: an AMD GPU; pass it on yourself")
                 .paste("run-docker --docker-args '--device /dev/kfd --device /dev/dri' '' '' bash"),
-            false => Finding::note("gpus", "/dev/kfd is an AMD GPU that you may not open")
-                .paste(format!("sudo usermod -aG render,video {}", crate::words::quote(&survey.identity.name))),
+            false => Finding::note("gpus", "/dev/kfd is an AMD GPU that you may not open").paste(format!(
+                "sudo usermod -aG render,video {}",
+                crate::words::quote(&survey.identity.name)
+            )),
         });
     }
     if gpus.gpus.is_empty() {
         if !gpus.driver.is_empty() {
             found.push(
-                Finding::problem("gpus", format!("the NVIDIA driver {} is loaded and lists no GPU", gpus.driver))
-                    .paste("nvidia-smi -L; sudo dmesg | grep -i nvrm | tail"),
+                Finding::problem(
+                    "gpus",
+                    format!("the NVIDIA driver {} is loaded and lists no GPU", gpus.driver),
+                )
+                .paste("nvidia-smi -L; sudo dmesg | grep -i nvrm | tail"),
             );
         } else if found.is_empty() {
             found.push(Finding::ok("gpus", "none on this machine (no NVIDIA driver, no /dev/kfd)"));
@@ -36,7 +41,8 @@ pub(super) fn gpus(survey: &Survey) -> Vec<Finding> {
     let text = format!("{count} × {}{mig}, driver {}", models.join(", "), gpus.driver);
     if !gpus.control_node {
         found.push(
-            Finding::problem("gpus", text + "; /dev/nvidiactl is missing").paste("sudo nvidia-modprobe -c 0 -u"),
+            Finding::problem("gpus", text + "; /dev/nvidiactl is missing")
+                .paste("sudo nvidia-modprobe -c 0 -u"),
         );
         return found;
     }
@@ -103,13 +109,17 @@ pub(super) fn subids(survey: &Survey) -> Vec<Finding> {
         .filter(|gid| *gid != id.group.gid && !subids.gids.iter().any(|r| r.holds(*gid)))
         .collect();
     if !missing.is_empty() {
-        let lines: Vec<String> = missing.iter().map(|gid| format!("{}:{gid}:1", survey.identity.name)).collect();
+        let lines: Vec<String> =
+            missing.iter().map(|gid| format!("{}:{gid}:1", survey.identity.name)).collect();
         let list: Vec<String> = missing.iter().map(u32::to_string).collect();
         let quoted: Vec<String> = lines.iter().map(|line| crate::words::quote(line)).collect();
         found.push(
             Finding::note(
                 "subids",
-                format!("rootless engines keep your groups {} and show them as nogroup, until subgid grants them", list.join(", ")),
+                format!(
+                    "rootless engines keep your groups {} and show them as nogroup, until subgid grants them",
+                    list.join(", ")
+                ),
             )
             .paste(format!("printf '%s\\n' {} | sudo tee -a /etc/subgid", quoted.join(" "))),
         );
@@ -141,9 +151,13 @@ pub(super) fn kernel(survey: &Survey) -> Vec<Finding> {
             _ => "unshare --user true    # says why",
         };
         let needed = survey.choice.kind == EngineKind::Native;
-        found.push(if needed { Finding::problem("kernel", text) } else { Finding::note("kernel", text) }.paste(paste));
+        found.push(
+            if needed { Finding::problem("kernel", text) } else { Finding::note("kernel", text) }
+                .paste(paste),
+        );
     }
-    let rootless_native = matches!(&survey.native, EngineAnswer::Yes(n) if n.facts.mode != EngineMode::Rootful);
+    let rootless_native =
+        matches!(&survey.native, EngineAnswer::Yes(n) if n.facts.mode != EngineMode::Rootful);
     if rootless_native && older_than(release, 5, 11) {
         found.push(Finding::note(
             "kernel",
@@ -174,9 +188,15 @@ pub(super) fn cgroups(survey: &Survey) -> Finding {
     let missing: Vec<&str> =
         ["cpuset", "memory"].into_iter().filter(|c| !cgroup.delegated.iter().any(|d| d == c)).collect();
     if missing.is_empty() {
-        return Finding::ok("cgroups", format!("{version}; the native engine can limit with {}", cgroup.delegated.join(", ")));
+        return Finding::ok(
+            "cgroups",
+            format!("{version}; the native engine can limit with {}", cgroup.delegated.join(", ")),
+        );
     }
-    let text = format!("{version}; the native engine cannot limit {} for you (CPUs are kept by affinity)", missing.join(", "));
+    let text = format!(
+        "{version}; the native engine cannot limit {} for you (CPUs are kept by affinity)",
+        missing.join(", ")
+    );
     match cgroup.version {
         2 => Finding::note("cgroups", text).paste(
             "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee -a /etc/systemd/system/user@.service.d/delegate.conf \

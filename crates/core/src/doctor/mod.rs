@@ -14,8 +14,8 @@ use serde::Serialize;
 pub use findings::findings;
 pub use leaks::{Leftover, LeftoverKind, findings_of_leaks};
 pub use survey::{
-    CgroupSurvey, Choice, ConfigSurvey, DockerSurvey, EngineAnswer, GpuSurvey, ImageSurvey, KernelSurvey, MachineSurvey,
-    NativeSurvey, PlaceSurvey, SocketSurvey, SubidSurvey, SubidRange, Survey,
+    CgroupSurvey, Choice, ConfigSurvey, DockerSurvey, EngineAnswer, GpuSurvey, ImageSurvey, KernelSurvey,
+    MachineSurvey, NativeSurvey, PlaceSurvey, SocketSurvey, SubidRange, SubidSurvey, Survey,
 };
 
 /// How bad it is.
@@ -82,7 +82,9 @@ impl Finding {
 pub fn human(bytes: u64) -> String {
     let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes < unit * 10 => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        Some((unit, name)) if bytes < unit * 10 => {
+            format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+        }
         Some((unit, name)) => format!("{} {name}", bytes / unit),
         None => format!("{bytes} B"),
     }

@@ -239,7 +239,10 @@ impl SubidRange {
 
 /// Text of subuid(5): lines `NAME:START:COUNT` or `UID:START:COUNT`, the user's.
 pub(super) fn ranges_of(text: &str, name: &str, uid: u32) -> Vec<SubidRange> {
-    all_ranges(text).filter(|(owner, _)| *owner == name || *owner == uid.to_string()).map(|(_, range)| range).collect()
+    all_ranges(text)
+        .filter(|(owner, _)| *owner == name || *owner == uid.to_string())
+        .map(|(_, range)| range)
+        .collect()
 }
 
 fn all_ranges(text: &str) -> impl Iterator<Item = (&str, SubidRange)> {

@@ -17,7 +17,7 @@ pub fn docker_argv(plan: &RunPlan) -> Vec<String> {
     argv.option("--cpuset-cpus", plan.cpus.as_ref());
     argv.option("--cpuset-mems", plan.mems.as_ref());
     match &plan.gpus {
-        GpuPlan::None => {}
+        GpuPlan::None | GpuPlan::Nodes(_) => {}
         GpuPlan::DeviceRequest(None) => argv.pair("--gpus", "all"),
         GpuPlan::DeviceRequest(Some(devices)) => {
             let list: Vec<String> = devices.iter().map(ToString::to_string).collect();
@@ -35,6 +35,7 @@ pub fn docker_argv(plan: &RunPlan) -> Vec<String> {
     argv.option("--ipc", plan.ipc.as_ref());
     argv.option("--pid", plan.pid.as_ref());
     argv.option("--userns", plan.userns.as_ref());
+    argv.each("--group-add", &plan.group_add);
     argv.each("--ulimit", &plan.ulimits);
     argv.each("--cap-add", &plan.cap_add);
     argv.each("--cap-drop", &plan.cap_drop);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use run_docker_identity::{CommandForm, Privileges};
 
-use super::{Notice, OnCollision, RunPlan, Stdio, environment, identity, resources, services, storage};
+use super::{Notice, OnCollision, RunPlan, Stdio, environment, gpus, identity, resources, services, storage};
 use crate::error::Error;
 use crate::facts::{EngineFacts, HostFacts, ImageFacts};
 use crate::request::RunRequest;
@@ -76,13 +76,14 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
     let mut notices: Vec<Notice> = request.conflicts.iter().map(Notice::said).collect();
 
     let cpus = resources::decide_cpus(input, &mut notices)?;
-    let gpus = resources::decide_gpus(input, &mut notices)?;
+    let gpus = gpus::decide(input, &mut notices)?;
     let stdio = decide_stdio(input, &mut notices);
     if !args.client_flags.is_empty() {
         let flags = args.client_flags.join(" ");
         notices.push(Notice::verbose(format!("through the docker client, because of {flags}")));
     }
-    let mut who = identity::decide(input, &stdio, &mut notices)?;
+    let limits = resources::decide_limits(input, cpus.clone(), &mut notices);
+    let mut who = identity::decide(input, &stdio, limits.stay_on.as_ref(), &mut notices)?;
     who.spec.entrypoint.extend(services.before);
     let storage = storage::decide(input, &who.spec.home, services.mounts, &mut notices);
     let env = environment::decide(input, &gpus, &stdio, services.env)?;
@@ -112,23 +113,24 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
         init_digest: input.init_digest.to_owned(),
         user: who.user,
         userns: who.userns,
+        group_add: who.group_add,
         working_dir: storage.working_dir,
         env,
         mounts: storage.mounts,
         tmpfs: storage.tmpfs,
-        cpus,
-        mems: args.mems.clone(),
-        memory: request.memory,
+        cpus: limits.cpus,
+        mems: limits.mems,
+        memory: limits.memory,
         shm_size: resources::decide_shm(input),
         network: request.network.clone(),
         ports: args.ports.iter().cloned().chain(services.ports).collect(),
         hostname: args.hostname.clone(),
         add_hosts: args.add_hosts.clone(),
         ulimits: resources::decide_ulimits(input, &gpus),
-        gpus,
         cap_add: args.cap_add.clone(),
         cap_drop: args.cap_drop.clone(),
-        devices: args.devices.clone(),
+        devices: resources::decide_devices(input, &gpus),
+        gpus,
         security_opt: args.security_opt.clone(),
         privileged: args.privileged.unwrap_or(false),
         read_only: args.read_only.unwrap_or(false),

@@ -69,7 +69,7 @@ pub(super) fn decide(
 /// the nvidia runtime as default that gives every GPU unless it says `void`.
 fn gpu_variables(gpus: &GpuPlan) -> &'static [(&'static str, &'static str)] {
     match gpus {
-        GpuPlan::None => &[("NVIDIA_VISIBLE_DEVICES", "void")],
+        GpuPlan::None | GpuPlan::Nodes(_) => &[("NVIDIA_VISIBLE_DEVICES", "void")],
         GpuPlan::Cdi(_) => &[
             ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
             ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility"),

@@ -2,9 +2,11 @@
 
 use run_docker_identity::{CommandForm, InitSpec, Privileges};
 
+use super::mapping::{Asked, mapping};
 use super::{Notice, PlanInput, Stdio};
 use crate::error::Error;
 use crate::facts::{EngineKind, EngineMode, ImageFacts};
+use crate::types::CpuList;
 
 /// Label of images built from our Dockerfile; their entrypoint is the init.
 pub const IMAGE_LABEL: &str = "run-docker.image";
@@ -17,61 +19,42 @@ pub(super) struct Who {
     pub(super) spec: InitSpec,
     pub(super) user: String,
     pub(super) userns: Option<String>,
+    pub(super) group_add: Vec<String>,
 }
 
-/// How an engine's way of mapping ids is met so that files on a bind mount
-/// belong to the host's user: one row per mode.
-struct Mapping {
-    privileges: Privileges,
-    userns: Option<&'static str>,
-    notice: Option<&'static str>,
-}
-
-fn mapping(mode: EngineMode) -> Mapping {
-    match mode {
-        EngineMode::Rootful => Mapping { privileges: Privileges::User, userns: None, notice: None },
-        EngineMode::KeepId | EngineMode::SingleId => {
-            Mapping { privileges: Privileges::User, userns: None, notice: None }
-        }
-        // Shifted ids never match the owner of a mounted file.
-        EngineMode::UsernsRemap => {
-            Mapping { privileges: Privileges::User, userns: Some("host"), notice: None }
-        }
-        // Root inside is the user outside; any other id would be a stranger's.
-        EngineMode::Rootless => Mapping {
-            privileges: Privileges::Root,
-            userns: None,
-            notice: Some("rootless engine: you are shown as root inside, and files are yours outside"),
-        },
-    }
-}
-
-pub(super) fn decide(input: &PlanInput<'_>, stdio: &Stdio, notices: &mut Vec<Notice>) -> Result<Who, Error> {
+pub(super) fn decide(
+    input: &PlanInput<'_>,
+    stdio: &Stdio,
+    stay_on: Option<&CpuList>,
+    notices: &mut Vec<Notice>,
+) -> Result<Who, Error> {
     let PlanInput { request, host, engine, image, .. } = *input;
     let args = &request.docker_args;
-    let row = mapping(engine.mode);
+    let row = mapping(engine, &host.identity, Asked { root: request.root })?;
     let (user, privileges) = match (&args.user, request.root) {
         (Some(user), _) => {
             notices.push(Notice::said(format!("-u {user}: you are not mapped into the container")));
             (user.clone(), Privileges::Unchanged)
         }
-        (None, true) => ("0:0".to_owned(), Privileges::Root),
-        (None, false) => {
-            notices.extend(row.notice.map(Notice::said));
+        (None, _) => {
+            notices.extend(row.notice.clone());
             ("0:0".to_owned(), row.privileges)
         }
     };
-    let userns = args.userns.clone().or_else(|| match privileges {
-        Privileges::Unchanged => None,
-        _ => row.userns.map(str::to_owned),
-    });
+    let mapped = privileges != Privileges::Unchanged;
+    let userns = args.userns.clone().or_else(|| row.userns.filter(|_| mapped).map(str::to_owned));
+    let group_add = row.group_add.filter(|_| mapped).map(str::to_owned).into_iter().collect();
+    let mut identity = host.identity.clone();
+    if mapped && row.lose_groups {
+        identity.supplementary.clear();
+    }
     let keep_env = ["HOME", "USER", "LOGNAME", "SHELL"]
         .iter()
         .filter(|name| args.env.iter().any(|(given, _)| given == *name))
         .map(|name| (*name).to_owned())
         .collect();
     let spec = InitSpec {
-        identity: host.identity.clone(),
+        identity,
         home: home_inside(&host.identity.name, host.identity.uid),
         privileges,
         umask: host.umask,
@@ -79,12 +62,13 @@ pub(super) fn decide(input: &PlanInput<'_>, stdio: &Stdio, notices: &mut Vec<Not
         conda_env: request.conda_env.clone(),
         entrypoint: entrypoint(args.entrypoint.as_deref(), image, notices),
         keep_env,
-        keep_groups: matches!(engine.mode, EngineMode::KeepId | EngineMode::SingleId),
+        keep_groups: row.keep_groups,
         in_place: engine.mode == EngineMode::SingleId,
+        cpus: stay_on.map_or_else(Vec::new, |list| list.iter().collect()),
         die_with_launcher: engine.kind == EngineKind::Native && !stdio.detach,
         hangup_grace_seconds: (!stdio.detach).then_some(HANGUP_GRACE_SECONDS),
     };
-    Ok(Who { spec, user, userns })
+    Ok(Who { spec, user, userns, group_add })
 }
 
 /// `/home/<name>`, the name made one path component; root's is `/root`.

@@ -7,7 +7,9 @@
 mod argv;
 mod decide;
 mod environment;
+mod gpus;
 mod identity;
+mod mapping;
 mod resources;
 mod services;
 mod storage;
@@ -52,6 +54,8 @@ pub enum GpuPlan {
     DeviceRequest(Option<Vec<GpuDevice>>),
     /// CDI names (`nvidia.com/gpu=0`).
     Cdi(Vec<String>),
+    /// Nodes of the host, which are among the plan's devices.
+    Nodes(Vec<String>),
 }
 
 /// How the command's standard streams are connected.
@@ -140,6 +144,8 @@ pub struct RunPlan {
     pub pid: Option<String>,
     /// User namespace (`host` where the engine shifts ids).
     pub userns: Option<String>,
+    /// Groups the engine adds, in its own words (`keep-groups`).
+    pub group_add: Vec<String>,
     /// Log driver; `none` for attached runs.
     pub log_driver: Option<String>,
     /// Removed when it ends.

@@ -2,8 +2,7 @@
 
 use super::{GpuPlan, Notice, PlanInput};
 use crate::error::Error;
-use crate::facts::Gpu;
-use crate::types::{CpuList, CpuSelector, GpuDevice, GpuSelector, MemorySize, Ulimit};
+use crate::types::{CpuList, CpuSelector, MemorySize, Ulimit};
 
 /// The CPUs: those that do not exist are left out and said, so that the
 /// document's `0-3` works on a machine of two.
@@ -40,6 +39,34 @@ pub(super) fn decide_cpus(
     Ok(Some(there))
 }
 
+/// What the engine restricts, and what the init has to do instead of it.
+pub(super) struct Limits {
+    pub(super) cpus: Option<CpuList>,
+    pub(super) mems: Option<CpuList>,
+    pub(super) memory: Option<MemorySize>,
+    pub(super) stay_on: Option<CpuList>,
+}
+
+/// An engine without cgroups would ignore limits without a word: there the init
+/// keeps the command on its CPUs, and what nobody can keep is said.
+pub(super) fn decide_limits(
+    input: &PlanInput<'_>,
+    cpus: Option<CpuList>,
+    notices: &mut Vec<Notice>,
+) -> Limits {
+    let (mems, memory) = (input.request.docker_args.mems.clone(), input.request.memory);
+    if input.engine.limits {
+        return Limits { cpus, mems, memory, stay_on: None };
+    }
+    let lost = [("memory limit", memory.is_some()), ("--cpuset-mems", mems.is_some())];
+    for (what, _) in lost.into_iter().filter(|(_, asked)| *asked) {
+        notices.push(Notice::said(format!(
+            "the {what} is left out: this engine runs without cgroups of its own, so nothing would keep it"
+        )));
+    }
+    Limits { cpus: None, mems: None, memory: None, stay_on: cpus }
+}
+
 /// The CPUs with the fewest containers on them, lowest numbers first.
 fn auto_cpus(count: u32, online: &CpuList, claimed: &[CpuList]) -> Result<CpuList, Error> {
     if count as usize > online.len() {
@@ -49,49 +76,6 @@ fn auto_cpus(count: u32, online: &CpuList, claimed: &[CpuList]) -> Result<CpuLis
     let mut ranked: Vec<(usize, u32)> = online.iter().map(|cpu| (load(cpu), cpu)).collect();
     ranked.sort_unstable();
     Ok(ranked.into_iter().take(count as usize).map(|(_, cpu)| cpu).collect())
-}
-
-/// The GPUs, checked against the machine, asked the way the engine knows.
-pub(super) fn decide_gpus(input: &PlanInput<'_>, notices: &mut Vec<Notice>) -> Result<GpuPlan, Error> {
-    let gpus = &input.host.gpus;
-    let selector = &input.request.gpus;
-    selector.check(gpus)?;
-    let devices: Option<Vec<GpuDevice>> = match selector {
-        GpuSelector::None => {
-            if !gpus.is_empty() {
-                let count = gpus.len();
-                notices.push(Notice::said(format!(
-                    "running without a GPU; this machine has {count}: give 0, 0,1 or all"
-                )));
-            }
-            return Ok(GpuPlan::None);
-        }
-        GpuSelector::All => None,
-        GpuSelector::Devices(devices) => Some(devices.iter().map(|d| settle(d, gpus)).collect()),
-    };
-    if input.engine.cdi {
-        let names = match devices {
-            None => vec!["nvidia.com/gpu=all".to_owned()],
-            Some(devices) => devices.iter().map(cdi_name).collect(),
-        };
-        return Ok(GpuPlan::Cdi(names));
-    }
-    Ok(GpuPlan::DeviceRequest(devices))
-}
-
-/// A MIG instance by its UUID: the one spelling every engine understands.
-fn settle(device: &GpuDevice, gpus: &[Gpu]) -> GpuDevice {
-    if let GpuDevice::Mig { gpu, instance } = device
-        && let Some(found) = gpus.iter().find(|g| g.index == *gpu)
-        && let Some(uuid) = found.mig.get(*instance as usize)
-    {
-        return GpuDevice::Uuid(uuid.clone());
-    }
-    device.clone()
-}
-
-fn cdi_name(device: &GpuDevice) -> String {
-    format!("nvidia.com/gpu={device}")
 }
 
 /// /dev/shm: as asked, else half of memory (64 MB break a DataLoader), unless
@@ -113,4 +97,14 @@ pub(super) fn decide_ulimits(input: &PlanInput<'_>, gpus: &GpuPlan) -> Vec<Ulimi
         limits.push(Ulimit { name: "memlock".to_owned(), soft: -1, hard: -1 });
     }
     limits
+}
+
+/// The devices asked for, and those that a GPU is.
+pub(super) fn decide_devices(input: &PlanInput<'_>, gpus: &GpuPlan) -> Vec<String> {
+    let mut devices = input.request.docker_args.devices.clone();
+    if let GpuPlan::Nodes(nodes) = gpus {
+        let new: Vec<String> = nodes.iter().filter(|node| !devices.contains(node)).cloned().collect();
+        devices.extend(new);
+    }
+    devices
 }

@@ -55,7 +55,8 @@ pub(super) fn decide(input: &PlanInput<'_>, home: &str) -> Result<Services, Erro
     if let (Some(port), Some(dir)) = (input.places.found.tensorboard, &input.request.wanted.tensorboard) {
         servers.push(tensorboard(input, port, dir, &mut services)?);
     }
-    let alone = input.request.command.is_empty().then(|| servers.drain(..servers.len().min(1)).next()).flatten();
+    let alone =
+        input.request.command.is_empty().then(|| servers.drain(..servers.len().min(1)).next()).flatten();
     if let Some(server) = alone {
         services.command = Some(vec!["sh".to_owned(), "-c".to_owned(), alone_script(&server)]);
     }
@@ -88,7 +89,12 @@ fn come_along(input: &PlanInput<'_>, home: &str, services: &mut Services) {
 
 /// The address a server listens on inside. On a network of the container's own
 /// its port is published, to this machine alone.
-fn listen(input: &PlanInput<'_>, name: &str, port: u16, services: &mut Services) -> Result<&'static str, Error> {
+fn listen(
+    input: &PlanInput<'_>,
+    name: &str,
+    port: u16,
+    services: &mut Services,
+) -> Result<&'static str, Error> {
     let native = input.engine.kind == EngineKind::Native;
     match input.request.network.as_deref() {
         Some("host") => return Ok("127.0.0.1"),
@@ -114,7 +120,9 @@ fn announce(input: &PlanInput<'_>, name: &str, port: u16, path: &str, services: 
     services.notices.push(Notice::said(format!("{name}: {url}")));
     let user = crate::words::quote(&host.identity.name);
     let line = format!("ssh -N -L {port}:127.0.0.1:{port} {user}@{}", host.hostname);
-    services.notices.push(Notice::said(format!("from another machine: {line}    # then the same address there")));
+    services
+        .notices
+        .push(Notice::said(format!("from another machine: {line}    # then the same address there")));
 }
 
 fn jupyter(input: &PlanInput<'_>, served: &Served, services: &mut Services) -> Result<Server, Error> {
@@ -133,7 +141,12 @@ fn jupyter(input: &PlanInput<'_>, served: &Served, services: &mut Services) -> R
     })
 }
 
-fn tensorboard(input: &PlanInput<'_>, port: u16, dir: &str, services: &mut Services) -> Result<Server, Error> {
+fn tensorboard(
+    input: &PlanInput<'_>,
+    port: u16,
+    dir: &str,
+    services: &mut Services,
+) -> Result<Server, Error> {
     let ip = listen(input, "TensorBoard", port, services)?;
     let project = &input.places.project;
     let inside = match dir.strip_prefix(project.as_str()) {
@@ -145,7 +158,9 @@ fn tensorboard(input: &PlanInput<'_>, port: u16, dir: &str, services: &mut Servi
         }
     };
     announce(input, "TensorBoard", port, "", services);
-    services.notices.push(Notice::verbose("TensorBoard has no password: everybody on this machine can read it"));
+    services
+        .notices
+        .push(Notice::verbose("TensorBoard has no password: everybody on this machine can read it"));
     let logdir = crate::words::quote(&inside);
     Ok(Server {
         name: "tensorboard",

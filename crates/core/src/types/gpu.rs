@@ -167,8 +167,20 @@ mod tests {
 
     fn machine() -> Vec<Gpu> {
         vec![
-            Gpu { index: 0, uuid: "GPU-aaaa-1".into(), name: "NVIDIA H200".into(), mig: vec![] },
-            Gpu { index: 1, uuid: "GPU-bbbb-2".into(), name: String::new(), mig: vec!["MIG-cc01".into()] },
+            Gpu {
+                index: 0,
+                uuid: "GPU-aaaa-1".into(),
+                name: "NVIDIA H200".into(),
+                mig: vec![],
+                nodes: vec![],
+            },
+            Gpu {
+                index: 1,
+                uuid: "GPU-bbbb-2".into(),
+                name: String::new(),
+                mig: vec!["MIG-cc01".into()],
+                nodes: vec![],
+            },
         ]
     }
 

@@ -5,9 +5,9 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use run_docker_core::plan::{OnCollision, docker_argv};
+use run_docker_core::plan::{GpuPlan, OnCollision, docker_argv};
 use run_docker_core::types::ContainerName;
-use run_docker_core::{Error, ExitStatus, Result, RunPlan};
+use run_docker_core::{EngineKind, Error, ExitStatus, Result, RunPlan};
 
 use super::Docker;
 use super::run::{MAX_SUFFIX, say};
@@ -30,6 +30,15 @@ fn create_argv(plan: &RunPlan) -> Vec<String> {
     words
 }
 
+/// Podman's client knows other names for some fields of `--mount`.
+fn in_podmans_words(argv: &mut [String]) {
+    for i in 1..argv.len() {
+        if argv[i - 1] == "--mount" {
+            argv[i] = argv[i].replace(",readonly", ",ro").replace(",volume-nocopy", "");
+        }
+    }
+}
+
 impl Docker {
     /// Creates the container under the plan's name, or the next free one.
     pub(super) async fn create_by_client(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
@@ -37,14 +46,18 @@ impl Docker {
         let mut named = plan.clone();
         for suffix in 2..=MAX_SUFFIX {
             let mut client = self.client();
-            let output = client.args(create_argv(&named)).output().map_err(|e| cannot_start(plan, e))?;
+            let mut argv = create_argv(&named);
+            if self.kind == EngineKind::Podman {
+                in_podmans_words(&mut argv);
+            }
+            let output = client.args(argv).output().map_err(|e| cannot_start(plan, e))?;
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             if output.status.success() {
                 // Warnings of the engine.
                 said.lines().for_each(say);
                 return Ok((String::from_utf8_lossy(&output.stdout).trim().to_owned(), named.name));
             }
-            match (said.contains("is already in use by container"), plan.on_collision) {
+            match (said.contains("is already in use by"), plan.on_collision) {
                 (true, OnCollision::Suffix) => named.name = plan.name.with_suffix(suffix),
                 (true, OnCollision::Fail) => return Err(self.name_is_taken(&plan.name).await),
                 (false, _) => {
@@ -57,9 +70,21 @@ impl Docker {
         Err(Error::failure(format!("{MAX_SUFFIX} containers are called like {}", plan.name)))
     }
 
+    /// True when the engine's own client must create the container: for flags
+    /// without a meaning here, and for CDI names on Podman, which reads them there alone.
+    pub(super) fn needs_client(&self, plan: &RunPlan) -> bool {
+        let names = matches!(plan.gpus, GpuPlan::Cdi(_)) && self.kind == EngineKind::Podman;
+        names || !plan.client_flags.is_empty()
+    }
+
     fn client(&self) -> Command {
-        let mut client = Command::new("docker");
-        client.arg("--host").arg(format!("unix://{}", self.endpoint.socket.display()));
+        let url = format!("unix://{}", self.endpoint.socket.display());
+        let (program, words) = match self.kind {
+            EngineKind::Podman => ("podman", vec!["--remote", "--url"]),
+            _ => ("docker", vec!["--host"]),
+        };
+        let mut client = Command::new(program);
+        client.args(words).arg(url);
         client
     }
 

@@ -68,9 +68,12 @@ fn host_config(plan: &RunPlan) -> HostConfig {
         mounts: Some(api_mounts),
         cap_add: some(plan.cap_add.clone()),
         cap_drop: some(plan.cap_drop.clone()),
+        group_add: some(plan.group_add.clone()),
         extra_hosts: some(plan.add_hosts.clone()),
         ipc_mode: plan.ipc.clone(),
         pid_mode: plan.pid.clone(),
+        // As many as the user may have; Podman's own default is 2048.
+        pids_limit: Some(-1),
         privileged: Some(plan.privileged),
         readonly_rootfs: Some(plan.read_only),
         security_opt: some(plan.security_opt.clone()),
@@ -165,7 +168,7 @@ fn device(text: &str) -> DeviceMapping {
 
 fn device_requests(gpus: &GpuPlan) -> Vec<DeviceRequest> {
     match gpus {
-        GpuPlan::None => Vec::new(),
+        GpuPlan::None | GpuPlan::Nodes(_) => Vec::new(),
         GpuPlan::DeviceRequest(devices) => vec![DeviceRequest {
             count: devices.is_none().then_some(-1),
             device_ids: devices.as_ref().map(|list| list.iter().map(ToString::to_string).collect()),

@@ -40,10 +40,22 @@ pub fn detect_endpoint(env: &BTreeMap<String, String>, home: &Path) -> Result<En
     }
 }
 
+/// The Podman that CONTAINER_HOST names; `None` where nothing is named and a
+/// service is to be started.
+///
+/// # Errors
+/// It is on another machine.
+pub fn detect_podman_endpoint(env: &BTreeMap<String, String>) -> Result<Option<Endpoint>> {
+    env.get("CONTAINER_HOST")
+        .filter(|v| !v.is_empty())
+        .map(|host| parse_host(host, "CONTAINER_HOST"))
+        .transpose()
+}
+
 fn parse_host(host: &str, origin: &str) -> Result<Endpoint> {
     match host.strip_prefix("unix://") {
         Some(path) => Ok(Endpoint { socket: path.into(), origin: origin.to_owned() }),
-        None => Err(Error::failure(format!("the Docker Engine {host} ({origin}) is not on this machine"))
+        None => Err(Error::failure(format!("the engine {host} ({origin}) is not on this machine"))
             .with_hint("its disks, users, CPUs and GPUs are not the ones you see here")
             .with_hint("run run-docker there, or unset DOCKER_HOST, or choose another context: docker context use default")),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ResizeExecOptionsBuilder;
 use run_docker_core::plan::INIT_PATH;
-use run_docker_core::{ExecRequest, ExitStatus, Result};
+use run_docker_core::{EngineKind, ExecRequest, ExitStatus, Result};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep_until};
 
@@ -153,7 +153,9 @@ impl Docker {
         let mut signals = Signals::arm()?;
         let prefix = self.version_prefix();
         let socket = &self.endpoint.socket;
-        let wait = hijack::wait(socket, &prefix, container, "not-running")?;
+        // Podman does not know how one ended that it removed.
+        let condition = if self.kind == EngineKind::Podman { "next-exit" } else { "not-running" };
+        let wait = hijack::wait(socket, &prefix, container, condition)?;
         let path = format!(
             "{prefix}/containers/{container}/attach?stream=1&stdin={}&stdout=1&stderr=1",
             u8::from(stdin)
@@ -168,7 +170,7 @@ impl Docker {
             self.resize(container).await;
         }
         let streams = streams::connect(stream, stdin, tty)?;
-        let session = Session { docker: self, id: container, name: &name, tty };
+        let session = Session { docker: self, id: container, name: &name, tty, vanishes: false };
         let status = session.follow(wait, streams, &mut signals).await;
         drop(raw);
         status

@@ -39,20 +39,44 @@ pub(super) fn upload(socket: &Path, path: &str, file: &mut std::fs::File, what: 
 /// Asks for the newest version of the API that the engine speaks, as its answer
 /// to a ping has it. `GET /version` has it too, but there the engine starts two
 /// programs to ask for theirs: 10 ms against a fraction of one.
-pub(super) fn ping(mut stream: UnixStream, bound: Duration) -> std::io::Result<Option<(usize, usize)>> {
+pub(super) fn ping(mut stream: UnixStream, bound: Duration) -> std::io::Result<Pong> {
     stream.set_read_timeout(Some(bound))?;
     stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
-    Ok(api_version(&read_head(&mut stream)?))
+    let head = read_head(&mut stream)?;
+    Ok(Pong { api: api_version(&head), podman: header(&head, "libpod-api-version").is_some() })
+}
+
+/// What an answer to a ping tells.
+pub(super) struct Pong {
+    /// The newest version of the API.
+    pub(super) api: Option<(usize, usize)>,
+    /// It is Podman that speaks Docker's API.
+    pub(super) podman: bool,
+}
+
+/// A small answer to a GET, as JSON. The old version of HTTP has no chunks.
+pub(super) fn get(socket: &Path, path: &str, what: &str) -> Result<serde_json::Value> {
+    let mut stream = UnixStream::connect(socket).context(|| what.to_owned())?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+    stream.write_all(request.as_bytes()).context(|| what.to_owned())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context(|| what.to_owned())?;
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok()).unwrap_or(0);
+    match json_object(&answer) {
+        Some(json) if status == 200 => Ok(json),
+        _ => Err(refused(what.to_owned(), &message(&answer, status))),
+    }
 }
 
 /// `Api-Version: 1.41` in the head of an answer.
 fn api_version(head: &str) -> Option<(usize, usize)> {
-    let header = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(n, _)| n.eq_ignore_ascii_case("api-version"));
-    let (major, minor) = header?.1.trim().split_once('.')?;
+    let (major, minor) = header(head, "api-version")?.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
 /// Sends a POST and reads the head of the answer; what follows is the stream.

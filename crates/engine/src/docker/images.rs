@@ -54,7 +54,11 @@ impl Docker {
     pub(super) async fn list_images(&self) -> Result<Vec<String>> {
         let found = self.api.list_images(None::<ListImagesOptions>).await;
         let images = found.map_err(|e| explain(e, "listing images".to_owned()))?;
-        Ok(images.into_iter().flat_map(|image| image.repo_tags).filter(|name| !name.contains("<none>")).collect())
+        Ok(images
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .filter(|name| !name.contains("<none>"))
+            .collect())
     }
 
     /// The text of a file in an image, by way of a container that is never

@@ -1,4 +1,4 @@
-//! A Docker Engine, spoken to over its API on a unix socket.
+//! A Docker Engine, or Podman, spoken to over Docker's API on a unix socket.
 //!
 //! The client program costs about 60 ms a start; the API does not. Requests
 //! with an answer go through bollard; the three that turn into streams (attach,
@@ -11,6 +11,7 @@ mod create;
 mod endpoint;
 mod errors;
 mod exec;
+mod facts;
 mod hijack;
 mod images;
 mod run;
@@ -26,12 +27,12 @@ use std::time::Duration;
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{
-    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, EngineMode, Error, ExecRequest,
-    ExitStatus, ImageFacts, LogsRequest, Progress, Result, RunPlan,
+    BuildRequest, ContainerSummary, Engine, EngineFacts, EngineKind, Error, ExecRequest, ExitStatus,
+    ImageFacts, LogsRequest, Progress, Result, RunPlan,
 };
 
-pub use endpoint::{DEFAULT_ORIGIN, Endpoint, detect_endpoint};
-use errors::explain;
+use crate::podman::Service;
+pub use endpoint::{DEFAULT_ORIGIN, Endpoint, detect_endpoint, detect_podman_endpoint};
 
 /// The oldest API that does all we need (mounts with options, wait conditions).
 const MIN_API: (usize, usize) = (1, 40);
@@ -51,12 +52,15 @@ pub struct InitBinary {
     pub digest: String,
 }
 
-/// A connection to a Docker Engine.
+/// A connection to a Docker Engine, or to Podman.
 pub struct Docker {
     api: bollard::Docker,
     endpoint: Endpoint,
+    kind: EngineKind,
     init: InitBinary,
     runtime: tokio::runtime::Runtime,
+    /// Podman's, where it was started for us.
+    _service: Option<Service>,
 }
 
 impl Docker {
@@ -71,8 +75,9 @@ impl Docker {
                 .with_source(source)
                 .with_hint("see whether it runs: systemctl status docker")
         };
-        let version = hijack::ping(endpoint.open()?, Duration::from_secs(TIMEOUT_SECONDS))
+        let pong = hijack::ping(endpoint.open()?, Duration::from_secs(TIMEOUT_SECONDS))
             .map_err(|e| silent(e.to_string()))?;
+        let version = pong.api;
         let Some(version) = version.filter(|version| *version >= MIN_API) else {
             // Answers to a ping have named the version since 1.25.
             let spoken = version.map_or_else(
@@ -93,7 +98,20 @@ impl Docker {
             .enable_all()
             .build()
             .context(|| "starting the event loop".to_owned())?;
-        Ok(Self { api, endpoint: endpoint.clone(), init, runtime })
+        let kind = if pong.podman { EngineKind::Podman } else { EngineKind::Docker };
+        Ok(Self { api, endpoint: endpoint.clone(), kind, init, runtime, _service: None })
+    }
+
+    /// Starts Podman's service on a socket below the directory `below`, and
+    /// connects to it. It ends with this value.
+    ///
+    /// # Errors
+    /// Podman is not installed, or does not work here.
+    pub fn start_podman(below: &Path, init: InitBinary) -> Result<Self> {
+        let service = Service::start(below)?;
+        let endpoint = Endpoint { socket: service.socket(), origin: "podman system service".to_owned() };
+        let connected = Self::connect(&endpoint, init)?;
+        Ok(Self { _service: Some(service), ..connected })
     }
 
     /// `/v1.41`, the prefix of paths in requests of our own.
@@ -103,43 +121,16 @@ impl Docker {
     }
 }
 
-/// An engine that knows CDI helps only where some file describes GPUs.
-fn describes_gpus(dir: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(dir) else { return false };
-    entries
-        .flatten()
-        .any(|e| std::fs::read_to_string(e.path()).is_ok_and(|text| text.contains("nvidia.com/gpu")))
-}
-
 impl Engine for Docker {
     fn kind(&self) -> EngineKind {
-        EngineKind::Docker
+        self.kind
     }
 
     fn facts(&self) -> Result<EngineFacts> {
-        let info = self
-            .runtime
-            .block_on(self.api.info())
-            .map_err(|e| explain(e, "asking the Docker Engine about itself".to_owned()))?;
-        let security_options = info.security_options.unwrap_or_default();
-        let has = |name: &str| security_options.iter().any(|o| o.split(',').any(|part| part == name));
-        let mode = match () {
-            () if has("name=rootless") => EngineMode::Rootless,
-            () if has("name=userns") => EngineMode::UsernsRemap,
-            () => EngineMode::Rootful,
-        };
-        let cdi = info.cdi_spec_dirs.unwrap_or_default().iter().any(|dir| describes_gpus(Path::new(dir)));
-        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
-        runtimes.sort();
-        Ok(EngineFacts {
-            kind: EngineKind::Docker,
-            mode,
-            version: info.server_version.unwrap_or_default(),
-            endpoint: self.endpoint.socket.to_string_lossy().into_owned(),
-            cdi,
-            runtimes,
-            security_options,
-        })
+        match self.kind {
+            EngineKind::Podman => self.podman_facts(),
+            _ => self.runtime.block_on(self.docker_facts()),
+        }
     }
 
     fn image(&self, image: &ImageReference) -> Result<Option<ImageFacts>> {

@@ -9,7 +9,7 @@ use bollard::query_parameters::{
 };
 use run_docker_core::plan::OnCollision;
 use run_docker_core::types::ContainerName;
-use run_docker_core::{Error, ExitStatus, Result, RunPlan};
+use run_docker_core::{EngineKind, Error, ExitStatus, Result, RunPlan};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -101,9 +101,23 @@ impl Docker {
         }
     }
 
+    /// Removes a container that ended and that the engine may be removing too, in
+    /// whose way one is for a moment.
+    async fn see_removed(&self, id: &str) {
+        let limit = Instant::now() + DRAIN;
+        while let Err(error) = self.discard(id).await {
+            if Instant::now() > limit {
+                // How the command ended is worth more than this.
+                say(&format!("run-docker: {error}: {}", error.causes().join(": ")));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Creates the container under the plan's name, or the next free one.
     async fn create(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
-        if !plan.client_flags.is_empty() {
+        if self.needs_client(plan) {
             return self.create_by_client(plan).await;
         }
         let mut name = plan.name.clone();
@@ -181,9 +195,18 @@ impl Docker {
         let socket = &self.endpoint.socket;
         let stdin = u8::from(plan.stdio.stdin);
         let path = format!("{prefix}/containers/{id}/attach?stream=1&stdin={stdin}&stdout=1&stderr=1");
-        let stream = hijack::post(socket, &path, "", true, "connecting to the container")?;
+        let stream = match hijack::post(socket, &path, "", true, "connecting to the container") {
+            Ok(stream) => stream,
+            // Podman readies a container when somebody connects to it.
+            Err(error) if error.causes().iter().any(|cause| init_is_missing(cause)) => {
+                return Ok(Tried::InitMissing);
+            }
+            Err(error) => return Err(error),
+        };
         // In place before the start, or a quick command is gone unseen.
-        let condition = if plan.remove { "removed" } else { "next-exit" };
+        let podman = self.kind == EngineKind::Podman;
+        // Podman forgets how a removed container ended.
+        let condition = if plan.remove && !podman { "removed" } else { "next-exit" };
         let wait = hijack::wait(socket, &prefix, id, condition)?;
         if !right()? {
             return Ok(Tried::Wrong);
@@ -201,7 +224,8 @@ impl Docker {
             self.resize(id).await;
         }
         let streams = streams::connect(stream, plan.stdio.stdin, plan.stdio.tty)?;
-        let session = Session { docker: self, id, name: name.as_str(), tty: plan.stdio.tty };
+        let vanishes = podman && plan.remove;
+        let session = Session { docker: self, id, name: name.as_str(), tty: plan.stdio.tty, vanishes };
         let status = session.follow(wait, streams, signals).await;
         drop(raw);
         status.map(Tried::Ended)
@@ -263,6 +287,9 @@ pub(super) struct Session<'a> {
     pub(super) id: &'a str,
     pub(super) name: &'a str,
     pub(super) tty: bool,
+    /// The engine removes the container after it has told how the command ended;
+    /// until then its name is taken.
+    pub(super) vanishes: bool,
 }
 
 impl Session<'_> {
@@ -330,6 +357,9 @@ impl Session<'_> {
                 }
             }
         };
+        if self.vanishes {
+            self.docker.see_removed(self.id).await;
+        }
         if output_open && let Ok(Ok(OutputEnd::Failed(error))) = timeout(DRAIN, &mut output).await {
             failed_output = Some(error);
         }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveImageOptionsBuilder,
 };
 use run_docker_core::doctor::{DockerSurvey, Leftover, LeftoverKind};
 use run_docker_core::plan::IMAGE_LABEL;
@@ -101,7 +102,8 @@ impl Docker {
                     _ => false,
                 };
                 let Some(id) = container.id.filter(|_| idle) else { continue };
-                let name = container.names.unwrap_or_default().first().map(|n| n.trim_start_matches('/').to_owned());
+                let name =
+                    container.names.unwrap_or_default().first().map(|n| n.trim_start_matches('/').to_owned());
                 let kept = label != CARRIER_LABEL && state == "exited" && !self.removes_itself(&id).await;
                 let status = container.status.unwrap_or(state);
                 left.push(Leftover {
@@ -140,7 +142,9 @@ impl Docker {
                     // Another version may still be used by somebody, who fills it again.
                     kept_on_purpose: true,
                 }),
-                None if volume.name.len() == 64 && volume.name.bytes().all(|b| b.is_ascii_hexdigit()) => anonymous += 1,
+                None if volume.name.len() == 64 && volume.name.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                    anonymous += 1
+                }
                 None => {}
             }
         }

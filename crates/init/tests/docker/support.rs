@@ -277,6 +277,7 @@ pub(crate) fn ann(supplementary: &[Group]) -> InitSpec {
         keep_env: Vec::new(),
         keep_groups: false,
         in_place: false,
+        cpus: Vec::new(),
         die_with_launcher: false,
         conda_env: None,
         hangup_grace_seconds: None,

@@ -11,7 +11,9 @@ use run_docker_core::request::engine_asked_for;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{Engine, EngineKind, Error, HostFacts, Result};
 use run_docker_engine::Docker;
-use run_docker_host::{DetectOptions, TrustStore, free_bytes, survey_gpus, survey_machine, survey_place, survey_socket};
+use run_docker_host::{
+    DetectOptions, TrustStore, free_bytes, survey_gpus, survey_machine, survey_place, survey_socket,
+};
 
 use crate::args::{ConfigArgs, DoctorArgs, RunArgs, SettingArgs, Verbosity};
 use crate::commands::run::{NAME_TIMEOUT, Prepared};
@@ -80,7 +82,9 @@ fn in_one_line(error: &Error) -> String {
 fn settings_of(options: &SettingArgs, context: &Context) -> (Option<Prepared>, ConfigSurvey) {
     let loaded = match settings::load(options, &ConfigArgs::default(), context) {
         Ok(loaded) => loaded,
-        Err(error) => return (None, ConfigSurvey { error: Some(in_one_line(&error)), ..ConfigSurvey::default() }),
+        Err(error) => {
+            return (None, ConfigSurvey { error: Some(in_one_line(&error)), ..ConfigSurvey::default() });
+        }
     };
     let mut config = ConfigSurvey { notices: loaded.notices.clone(), ..ConfigSurvey::default() };
     let run = RunArgs {
@@ -107,8 +111,13 @@ fn settings_of(options: &SettingArgs, context: &Context) -> (Option<Prepared>, C
 }
 
 /// Which engine a run takes, and why: the same steps as [`engines::connect`].
-fn choice(settings: Option<&run_docker_core::config::Settings>, docker: &Result<Docker>, context: &Context) -> Choice {
-    let asked = settings.and_then(|s| Some((engine_asked_for(s).ok()??, s.get(Key::Engine)?.origin.to_string())));
+fn choice(
+    settings: Option<&run_docker_core::config::Settings>,
+    docker: &Result<Docker>,
+    context: &Context,
+) -> Choice {
+    let asked =
+        settings.and_then(|s| Some((engine_asked_for(s).ok()??, s.get(Key::Engine)?.origin.to_string())));
     if let Some((kind, origin)) = asked {
         return Choice { kind, why: format!("asked for by {origin}") };
     }
@@ -135,7 +144,11 @@ fn image(engine: &dyn Engine, prepared: &Prepared) -> Option<ImageSurvey> {
     let wanted = &prepared.request.image;
     let present = engine.image(wanted).ok()?.is_some();
     let own = *wanted == ImageReference::default_for(&prepared.host().identity.name);
-    Some(ImageSurvey { name: wanted.to_string(), present, is_default: prepared.request.image_is_default || own })
+    Some(ImageSurvey {
+        name: wanted.to_string(),
+        present,
+        is_default: prepared.request.image_is_default || own,
+    })
 }
 
 fn places(prepared: Option<&Prepared>, host: &HostFacts, context: &Context) -> Vec<PlaceSurvey> {

@@ -50,12 +50,17 @@ impl Sources {
                 std::fs::remove_dir_all(&leftover.id).context(|| format!("removing {}", leftover.line()))
             }
             (
-                LeftoverKind::NativeRun | LeftoverKind::NativeImport | LeftoverKind::NativeLayer | LeftoverKind::Cgroup,
+                LeftoverKind::NativeRun
+                | LeftoverKind::NativeImport
+                | LeftoverKind::NativeLayer
+                | LeftoverKind::Cgroup,
                 _,
                 Some(native),
             ) => native.remove_leftover(leftover),
             // Ids of Docker have 64 digits, ours twelve.
-            (LeftoverKind::Container, _, Some(native)) if leftover.id.len() < 64 => native.remove_leftover(leftover),
+            (LeftoverKind::Container, _, Some(native)) if leftover.id.len() < 64 => {
+                native.remove_leftover(leftover)
+            }
             (_, Some(docker), _) => docker.remove_leftover(leftover),
             _ => Ok(()),
         }
@@ -74,8 +79,9 @@ pub(crate) fn collect(sources: &Sources) -> Result<Vec<Leftover>> {
         left.extend(native.leftovers()?);
     }
     if let Some(envs) = &sources.envs {
-        let dead = run_docker_lease::abandoned(envs, &Timing::default())
-            .map_err(|e| Error::failure(format!("looking for leases in {}", envs.display())).with_source(e))?;
+        let dead = run_docker_lease::abandoned(envs, &Timing::default()).map_err(|e| {
+            Error::failure(format!("looking for leases in {}", envs.display())).with_source(e)
+        })?;
         left.extend(dead.into_iter().map(|lease| {
             let path = lease.path.to_string_lossy().into_owned();
             let by = lease.holder.map_or(String::new(), |holder| format!(" (of {holder}, who is gone)"));

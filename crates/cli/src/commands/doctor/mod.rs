@@ -46,7 +46,12 @@ fn table(found: &[Finding]) -> String {
         let level = painted(style, &format!("{:7}", f.level.as_str()));
         text.push_str(&format!("{level}  {:width$}  {}\n", f.subject, f.text));
         if let Some(hint) = &f.hint {
-            text.push_str(&format!("{:9}{:width$}  {}\n", "", "", painted(AnsiColor::Cyan.on_default(), hint)));
+            text.push_str(&format!(
+                "{:9}{:width$}  {}\n",
+                "",
+                "",
+                painted(AnsiColor::Cyan.on_default(), hint)
+            ));
         }
     }
     text
