@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
-use run_docker_core::types::ContainerName;
+use run_docker_core::types::{ContainerName, PidsLimit};
 use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
@@ -14,6 +14,7 @@ use rustix::thread::CpuSet;
 use crate::bundle::{Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
+use crate::pids::{self, Pids};
 use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
 use crate::process::{self, Child, Start};
@@ -86,6 +87,7 @@ struct Run<'a> {
     grants: Vec<Grant>,
     layout: Layout,
     limits: Limits<'a>,
+    pids: Pids,
     groups: Vec<Group>,
     state: State,
 }
@@ -113,14 +115,19 @@ impl<'a> Run<'a> {
 
         let rootless = engine.map.is_rootless();
         let layout = Layout::detect();
+        let cpus = plan.cpus.as_ref().map_or_else(machine_cpus, |list| list.iter().count());
+        // On version 1 nobody but root has groups to give.
+        let may_limit = !rootless || layout.v2.is_some();
+        let offered = may_limit && cgroup::offers(&layout, "pids");
+        let kernel = pids::kernel_version(&rustix::system::uname().release().to_string_lossy());
+        let pids = Pids::decide(plan.pids, cpus, rootless, offered, kernel);
         let limits = Limits {
             cpus: plan.cpus.as_ref(),
             mems: plan.mems.as_ref(),
             memory: plan.memory.map(|m| m.0),
+            pids: pids.by_group(),
             devices: (!rootless && !plan.privileged).then(|| device_rules(&grants)),
         };
-        // On version 1 nobody but root has groups to give.
-        let may_limit = !rootless || layout.v2.is_some();
         let groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
         let guarded = !rootless && groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
         let unconfined = |o: &String| o.starts_with("seccomp") && o.ends_with("unconfined");
@@ -148,6 +155,7 @@ impl<'a> Run<'a> {
             grants,
             layout,
             limits,
+            pids,
             groups,
             state,
         })
@@ -175,13 +183,24 @@ impl<'a> Run<'a> {
                 "run-docker: memory is not limited: this system gives you no control group of your own"
             );
         }
+        if matches!(self.plan.pids, Some(PidsLimit::At(_))) && self.pids == Pids::Unlimited {
+            let _ = writeln!(
+                std::io::stderr(),
+                "run-docker: processes are not limited: this system has no control group for them"
+            );
+        }
         Ok(())
     }
 
-    fn has_group(&self, controller: &str) -> bool {
-        self.groups
-            .iter()
-            .any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == controller))
+    fn has_group(&self, what: &str) -> bool {
+        self.groups.iter().any(|group| group.limits(what))
+    }
+
+    /// The limit of processes of a user without a group for them.
+    fn nproc(&self) -> Option<u32> {
+        let held = !self.engine.map.is_rootless() || self.has_group("pids");
+        let typed = self.plan.ulimits.iter().any(|limit| limit.name == "nproc");
+        self.pids.by_limit().filter(|_| !held && !typed)
     }
 
     /// Brings the container's first process to life.
@@ -236,6 +255,10 @@ impl<'a> Run<'a> {
             let number = |n: i64| u64::try_from(n).unwrap_or(libc::RLIM_INFINITY);
             steps.push(Step::Limit { name, resource, soft: number(limit.soft), hard: number(limit.hard) });
         }
+        if let Some(number) = self.nproc() {
+            let (resource, most) = (libc::RLIMIT_NPROC, number.into());
+            steps.push(Step::Limit { name: "nproc", resource, soft: most, hard: most });
+        }
         steps.push(Step::WorkingDirectory(mounts::target(&plan.working_dir, Leaf::Directory)?));
         if plan.read_only {
             steps.push(Step::ReadOnlyRoot);
@@ -273,7 +296,7 @@ impl<'a> Run<'a> {
 /// What every process of a container gives up: system calls while the filter
 /// can still be loaded by right, then capabilities.
 pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+    let mut steps = vec![Step::Keyring];
     if state.seccomp {
         steps.push(Step::Seccomp(seccomp::program(state.capabilities)?));
     }
@@ -282,6 +305,10 @@ pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
     steps.push(Step::Bounding { keep: set });
     steps.push(Step::Capabilities { effective: set });
     Ok(steps)
+}
+
+fn machine_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn host_name() -> String {

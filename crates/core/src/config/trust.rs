@@ -25,7 +25,7 @@ const HARMLESS_CLIENT_FLAGS: &[&str] = &[
     "gpus", "health-cmd", "health-interval", "health-retries", "health-start-interval",
     "health-start-period", "health-timeout", "ip", "ip6", "kernel-memory", "log-opt", "mac-address",
     "memory-reservation", "memory-swap", "memory-swappiness", "network-alias", "no-healthcheck",
-    "pids-limit", "platform", "publish-all", "pull", "quiet", "restart", "sig-proxy", "stop-signal",
+    "platform", "publish-all", "pull", "quiet", "restart", "sig-proxy", "stop-signal",
     "stop-timeout",
 ];
 

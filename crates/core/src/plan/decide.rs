@@ -105,6 +105,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<RunPlan, Error> {
         cpus,
         mems: args.mems.clone(),
         memory: request.memory,
+        pids: args.pids,
         shm_size: resources::decide_shm(input),
         network: request.network.clone(),
         ports: args.ports.clone(),

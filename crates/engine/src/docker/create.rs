@@ -9,7 +9,7 @@ use bollard::models::{
 };
 use run_docker_core::RunPlan;
 use run_docker_core::plan::{GpuPlan, INIT_DIRECTORY, INIT_PATH};
-use run_docker_core::types::{Mount, MountSource};
+use run_docker_core::types::{Mount, MountSource, PidsLimit};
 
 /// Label on volumes that hold the init.
 pub(super) const INIT_VOLUME_LABEL: &str = "run-docker.init";
@@ -46,6 +46,10 @@ fn host_config(plan: &RunPlan) -> HostConfig {
     api_mounts.push(init_mount(&plan.init_volume(), &plan.init_digest));
     HostConfig {
         memory: plan.memory.map(|m| clamp(m.0)),
+        pids_limit: plan.pids.map(|limit| match limit {
+            PidsLimit::Unlimited => -1,
+            PidsLimit::At(number) => number.into(),
+        }),
         cpuset_cpus: plan.cpus.as_ref().map(ToString::to_string),
         cpuset_mems: plan.mems.as_ref().map(ToString::to_string),
         devices: some(plan.devices.iter().map(|d| device(d)).collect()),

@@ -1,11 +1,16 @@
 //! The system calls of a container, as a program for seccomp(2).
 //!
 //! The profile is data: the default one of github.com/containers/common, which
-//! Podman, Buildah and CRI-O use (crates/native/data/seccomp.json). It is read
-//! and translated here: numbers that are always allowed become ranges, since
-//! the kernel asks the program at each call (and remembers such answers).
+//! Podman, Buildah and CRI-O use (crates/native/data/seccomp.json). It lets
+//! anybody make namespaces, and with one of users a program has every right in
+//! it; keyrings know no containers; TIOCSTI types into a terminal. Docker's own
+//! forbids these, and so do the rules of crates/native/data/stricter.json.
+//!
+//! Both are read and translated here: numbers that are always allowed become
+//! ranges, since the kernel asks the program at each call (and remembers such
+//! answers).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use run_docker_core::Result;
 use run_docker_core::error::Context as _;
@@ -15,6 +20,7 @@ use super::capabilities;
 use super::syscalls::{COMMON, LEGACY};
 
 const PROFILE: &str = include_str!("../../data/seccomp.json");
+const STRICTER: &str = include_str!("../../data/stricter.json");
 
 /// AUDIT_ARCH_* of this machine (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +40,7 @@ const X32: u32 = 0x4000_0000;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Profile {
+    #[serde(default)]
     default_errno_ret: u32,
     syscalls: Vec<Rule>,
 }
@@ -95,13 +102,18 @@ fn refusal(errno: u32) -> u32 {
 /// # Errors
 /// The profile inside this program is damaged.
 pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
-    let profile: Profile =
-        serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
+    let read = |text| serde_json::from_str(text).context(|| "reading the seccomp profile".to_owned());
+    let (mut profile, stricter): (Profile, Profile) = (read(PROFILE)?, read(STRICTER)?);
+    let named: BTreeSet<&str> =
+        stricter.syscalls.iter().flat_map(|rule| &rule.names).map(String::as_str).collect();
+    for rule in &mut profile.syscalls {
+        rule.names.retain(|name| !named.contains(name.as_str()));
+    }
     let numbers: BTreeMap<&str, u32> =
         COMMON.iter().chain(LEGACY).filter_map(|(name, n)| Some((*name, u32::try_from(*n).ok()?))).collect();
     // What each number meets, in the profile's order.
     let mut rules: BTreeMap<u32, Vec<(&[Argument], u32)>> = BTreeMap::new();
-    for rule in profile.syscalls.iter().filter(|rule| rule.applies(caps)) {
+    for rule in stricter.syscalls.iter().chain(&profile.syscalls).filter(|rule| rule.applies(caps)) {
         for number in rule.names.iter().filter_map(|name| numbers.get(name.as_str())) {
             rules.entry(*number).or_default().push((&rule.args, rule.verdict()));
         }
@@ -301,6 +313,35 @@ mod tests {
             assert_eq!(run(&code, libc::SYS_socket, args), allow, "{args:?}");
         }
         assert_eq!(run(&code, libc::SYS_chroot, no), refusal(1));
+        stricter_than_the_profile(&code);
+        let admin = program(1 << 21).unwrap();
+        for number in [libc::SYS_unshare, libc::SYS_mount, libc::SYS_clone3] {
+            assert_eq!(run(&admin, number, no), allow, "{number}");
+        }
         assert_eq!(run(&program(capabilities::ALL).unwrap(), libc::SYS_bpf, no), allow);
+    }
+
+    fn stricter_than_the_profile(code: &[libc::sock_filter]) {
+        let first = |value: u64| [value, 0, 0, 0, 0, 0];
+        for number in [libc::SYS_unshare, libc::SYS_mount, libc::SYS_keyctl, libc::SYS_syslog] {
+            assert_eq!(run(code, number, first(0)), refusal(1), "{number}");
+        }
+        assert_eq!(run(code, libc::SYS_clone3, first(0)), refusal(38));
+        // SIGCHLD, a thread's flags; then each kind of namespace.
+        for flags in [17, 0x003d_0f00] {
+            assert_eq!(run(code, libc::SYS_clone, first(flags)), libc::SECCOMP_RET_ALLOW, "{flags:#x}");
+        }
+        for flags in [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+            assert_eq!(run(code, libc::SYS_clone, first(flags | 17)), refusal(1), "{flags:#x}");
+        }
+        // The kernel takes 32 bits of a request, whatever stands above them.
+        for (request, verdict) in [
+            (0x5412, refusal(1)),
+            (0x541c, refusal(1)),
+            (0x5412 | 1 << 32, refusal(1)),
+            (0x5413, libc::SECCOMP_RET_ALLOW),
+        ] {
+            assert_eq!(run(code, libc::SYS_ioctl, [0, request, 0, 0, 0, 0]), verdict, "{request:#x}");
+        }
     }
 }
