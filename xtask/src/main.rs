@@ -8,6 +8,7 @@
     reason = "tasks of developers, not of users"
 )]
 
+mod attack;
 mod bench;
 mod book;
 mod channel;
@@ -141,6 +142,15 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Attacks from inside containers of the native engine: all must be refused
+    Attack {
+        /// Only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// Another launcher than a fresh one of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// Throw generated input at what reads people's and images' files
     Fuzz {
         /// One target; all of them without it
@@ -202,6 +212,7 @@ fn main() -> ExitCode {
         }
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
+        Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Bench(args) => bench::run(&args, program()),
     };

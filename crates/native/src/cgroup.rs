@@ -97,6 +97,8 @@ pub(crate) struct Limits<'a> {
     pub(crate) mems: Option<&'a CpuList>,
     /// Bytes.
     pub(crate) memory: Option<u64>,
+    /// Processes.
+    pub(crate) pids: Option<u32>,
     /// Device rules (`c 1:3 rwm`); `None` leaves devices alone.
     pub(crate) devices: Option<Vec<String>>,
 }
@@ -111,6 +113,13 @@ pub(crate) struct Group {
     files: Vec<(&'static str, String)>,
 }
 
+impl Group {
+    /// Whether it limits this (`memory`, `cpuset`, `pids`).
+    pub(crate) fn limits(&self, what: &str) -> bool {
+        self.files.iter().any(|(file, _)| file.split('.').next() == Some(what))
+    }
+}
+
 /// The groups for a container. Pure but for reading what a cpuset must inherit.
 pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group> {
     let name = format!("run-docker-{id}");
@@ -119,12 +128,11 @@ pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group>
         files.extend(limits.cpus.map(|list| ("cpuset.cpus", list.to_string())));
         files.extend(limits.mems.map(|list| ("cpuset.mems", list.to_string())));
         files.extend(limits.memory.map(|bytes| ("memory.max", bytes.to_string())));
+        files.extend(limits.pids.map(|number| ("pids.max", number.to_string())));
         if files.is_empty() {
             return Vec::new();
         }
-        // A group with processes cannot have groups with limits beside them:
-        // the container's is a sibling of the launcher's.
-        let parent = own.parent().filter(|p| p.starts_with("/sys/fs/cgroup")).unwrap_or(own);
+        let parent = parent_of(own);
         return vec![Group { controller: String::new(), path: parent.join(name), files }];
     }
     let mut groups = Vec::new();
@@ -158,11 +166,30 @@ pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group>
             ],
         );
     }
+    if let Some(number) = limits.pids {
+        add("pids", vec![("pids.max", number.to_string())]);
+    }
     if let Some(devices) = &limits.devices {
         let allowed = devices.iter().map(|rule| ("devices.allow", rule.clone()));
         add("devices", [("devices.deny", "a".to_owned())].into_iter().chain(allowed).collect());
     }
     groups
+}
+
+/// A group of version 2 with processes cannot have groups with limits beside
+/// them: the container's is a sibling of the launcher's.
+fn parent_of(own: &Path) -> &Path {
+    own.parent().filter(|p| p.starts_with("/sys/fs/cgroup")).unwrap_or(own)
+}
+
+/// Whether a group made for this would get its limit: on version 2 the
+/// controller must be handed down.
+pub(crate) fn offers(layout: &Layout, controller: &str) -> bool {
+    match &layout.v2 {
+        Some(own) => fs::read_to_string(parent_of(own).join("cgroup.subtree_control"))
+            .is_ok_and(|text| text.split_whitespace().any(|name| name == controller)),
+        None => layout.controller(controller).is_some(),
+    }
 }
 
 /// Makes a group and writes its limits. What the kernel does not have is told
@@ -244,9 +271,10 @@ mod tests {
         let layout = Layout::parse("0::/user.slice/user-1001.slice/session-3.scope\n", mounts);
         let own = "/sys/fs/cgroup/user.slice/user-1001.slice/session-3.scope";
         assert_eq!(layout.v2.as_deref(), Some(Path::new(own)));
-        let limits = Limits { memory: Some(5), ..Limits::default() };
+        let limits = Limits { memory: Some(5), pids: Some(7), ..Limits::default() };
         let groups = plan(&layout, "ab", &limits);
+        assert!(groups[0].limits("pids") && !groups[0].limits("cpuset"));
         assert_eq!(groups[0].path, Path::new("/sys/fs/cgroup/user.slice/user-1001.slice/run-docker-ab"));
-        assert_eq!(groups[0].files, [("memory.max", "5".to_owned())]);
+        assert_eq!(groups[0].files, [("memory.max", "5".to_owned()), ("pids.max", "7".to_owned())]);
     }
 }

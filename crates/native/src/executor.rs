@@ -170,7 +170,7 @@ impl Machine<'_> {
             Step::Make(target) => resolve(root, target).map(|_| ()),
             Step::Link { text, target } => {
                 let Some((parent, name)) = target.ancestors.last() else { return Err(Errno::INVAL) };
-                let parent = open(root, parent, OFlags::PATH | OFlags::DIRECTORY)?;
+                let parent = open_plain(root, parent, OFlags::PATH | OFlags::DIRECTORY)?;
                 match rustix::fs::symlinkat(text, parent, name) {
                     Err(Errno::EXIST) => Ok(()),
                     other => other,
@@ -202,9 +202,19 @@ impl Machine<'_> {
                 }
                 if left {
                     // Opened anew: the descriptor at hand is of what is covered.
-                    make_read_only(open(root, &target.path, OFlags::PATH)?.as_fd())?;
+                    make_read_only(find(root, target)?.as_fd(), true)?;
                 }
                 Ok(())
+            }
+            Step::Mask(target) => match resolve(root, target)? {
+                Some(place) => mask(place.as_fd()),
+                None => Ok(()),
+            },
+            Step::ReadOnly(target) => {
+                let Some(place) = resolve(root, target)? else { return Ok(()) };
+                let path = FdPath::of(place.as_fd());
+                rustix::mount::mount_bind_recursive(path.as_c_str(), path.as_c_str())?;
+                make_read_only(find(root, target)?.as_fd(), true)
             }
             _ => Err(Errno::INVAL),
         }
@@ -213,14 +223,6 @@ impl Machine<'_> {
     /// Steps inside the container's own root.
     fn after_pivot(&mut self, step: &Step) -> Result<(), Errno> {
         match step {
-            Step::Mask { path } => mask(path),
-            Step::ReadOnly { path } => match rustix::mount::mount_bind_recursive(path, path) {
-                Err(Errno::NOENT) => Ok(()),
-                Err(errno) => Err(errno),
-                Ok(()) => make_read_only(
-                    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd(),
-                ),
-            },
             Step::HostName(name) => rustix::system::sethostname(name.to_bytes()),
             Step::Limit { resource, soft, hard, .. } => set_limit(*resource, *soft, *hard),
             Step::WorkingDirectory(target) => enter(target),
@@ -241,11 +243,16 @@ impl Machine<'_> {
                 self.arm()
             }
             Step::ReadOnlyRoot => {
-                make_read_only(rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+                let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                make_read_only(root.as_fd(), false)
             }
             Step::Bounding { keep } => limit_bounding_set(*keep),
             Step::Capabilities { effective } => limit_capabilities(*effective),
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
+            Step::Keyring => {
+                join_keyring();
+                Ok(())
+            }
             Step::Seccomp(program) => load_filter(program),
             Step::Exec { path, .. } => self.exec(path),
             _ => Err(Errno::INVAL),
@@ -294,10 +301,39 @@ fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Err
     rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
+/// The same, and no link on the way.
+fn open_plain(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Opens a target that is there. Where links of an image or a project lead, they
+/// do not lead to the root, or into a place of the kernel's: what is mounted
+/// there by a user's wish would pull down the walls around it.
+fn find(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
+    match open_plain(root, &target.path, OFlags::PATH) {
+        Err(Errno::LOOP) if !target.plain => {}
+        other => return other,
+    }
+    let place = open(root, &target.path, OFlags::PATH)?;
+    if is_of_the_kernel(place.as_fd(), root)? { Err(Errno::LOOP) } else { Ok(place) }
+}
+
+fn is_of_the_kernel(place: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// linux/magic.h: proc, sysfs, cgroup, cgroup2, devpts, mqueue.
+    const KINDS: [u64; 6] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x1cd1, 0x1980_0202];
+    let (here, top) = (rustix::fs::fstat(place)?, rustix::fs::fstat(root)?);
+    let dev = rustix::fs::fstat(open_plain(root, c"dev", OFlags::PATH)?)?;
+    let kind = u64::try_from(rustix::fs::fstatfs(place)?.f_type).unwrap_or(0);
+    let is_root = (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino);
+    Ok(is_root || here.st_dev == dev.st_dev || KINDS.contains(&kind))
+}
+
 /// Opens a target, made where it is missing. `None`: it is not there and need
 /// not be.
 fn resolve(root: BorrowedFd<'_>, target: &Target) -> Result<Option<OwnedFd>, Errno> {
-    match open(root, &target.path, OFlags::PATH) {
+    let open = if target.plain { open_plain } else { open };
+    match find(root, target) {
         Ok(found) => return Ok(Some(found)),
         Err(Errno::NOENT) if target.leaf == Leaf::IfPresent => return Ok(None),
         Err(Errno::NOENT) => {}
@@ -337,7 +373,7 @@ fn resolve(root: BorrowedFd<'_>, target: &Target) -> Result<Option<OwnedFd>, Err
             Err(errno) => return Err(errno),
         }
     }
-    open(root, &target.path, OFlags::PATH).map(Some)
+    find(root, target).map(Some)
 }
 
 /// `/proc/self/fd/N` without allocating.
@@ -370,9 +406,36 @@ impl FdPath {
     }
 }
 
-/// Read-only, everything else as it is: flags that came from the host are
-/// locked in a user namespace and must be asked for again.
-fn make_read_only(place: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Read-only, with the mounts below where `recursive`. Before Linux 5.12 this
+/// mount alone, by [`remount_read_only`].
+fn make_read_only(place: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
+    /// mount_setattr(2), `struct mount_attr`: set, cleared, propagation, user namespace.
+    const READ_ONLY: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    #[allow(unsafe_code, reason = "there is no safe mount_setattr(2)")]
+    // SAFETY: the kernel reads an empty path and the attributes, whose size is
+    // named, and changes no memory of this process.
+    let result = unsafe {
+        let size = size_of_val(&READ_ONLY);
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            READ_ONLY.as_ptr(),
+            size,
+        )
+    };
+    match if result == 0 { Ok(()) } else { Err(last_errno()) } {
+        // EPERM is a filter's way of saying that it does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => remount_read_only(place),
+        other => other,
+    }
+}
+
+/// Everything else stays as it is: flags that came from the host are locked in a
+/// user namespace and must be asked for again.
+fn remount_read_only(place: BorrowedFd<'_>) -> Result<(), Errno> {
     let have = rustix::fs::fstatvfs(place)?.f_flag;
     let pairs = [
         (rustix::fs::StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
@@ -401,16 +464,27 @@ fn pivot(root: &mut Option<OwnedFd>) -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-/// /dev/null over a file, an empty read-only file system over a directory.
-fn mask(path: &CStr) -> Result<(), Errno> {
-    match rustix::mount::mount_bind(c"/dev/null", path) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+/// /dev/null over a file, an empty read-only file system over a directory. Done
+/// before the pivot: the paths here are the host's.
+fn mask(place: BorrowedFd<'_>) -> Result<(), Errno> {
+    let path = FdPath::of(place);
+    match rustix::mount::mount_bind(c"/dev/null", path.as_c_str()) {
         Err(Errno::NOTDIR) => {
             let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            rustix::mount::mount(c"tmpfs", path, c"tmpfs", flags, c"size=0,nr_inodes=1")
+            rustix::mount::mount(c"tmpfs", path.as_c_str(), c"tmpfs", flags, c"size=0,nr_inodes=1")
         }
-        Err(errno) => Err(errno),
+        other => other,
     }
+}
+
+/// keyctl(2), an anonymous session keyring: keyrings know no containers, and the
+/// launcher's may hold its user's tickets. Where a quota or an old kernel refuses
+/// it the filter still lets nobody ask for keys.
+#[allow(unsafe_code, reason = "there is no safe keyctl(2)")]
+fn join_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name; the call touches no memory of this process.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
 }
 
 fn enter(target: &Target) -> Result<(), Errno> {

@@ -6,6 +6,7 @@
 //! and every file is made anew (O_EXCL), so that neither `..`, nor a link made
 //! by an earlier entry, nor a hard link can lead out of it.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use tar::{Entry, EntryType};
 
+use crate::headers::Gated;
 use crate::idmap::IdMap;
 use crate::trees::{open_in_root, remove_at};
 
@@ -26,8 +28,17 @@ const WHITEOUT: &[u8] = b".wh.";
 /// Name that removes everything of the lower layers in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// More files than any image has; a guard against archives made to fill a disk's inodes.
-const MAX_ENTRIES: u64 = 20_000_000;
+/// Bytes of all names together: directories are remembered to the end.
+const MAX_NAMES: usize = 1 << 30;
+
+/// What the disk has room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes of content.
+    pub(crate) bytes: u64,
+    /// Files, directories and links.
+    pub(crate) files: u64,
+}
 
 /// How owners of the archive become owners on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +73,7 @@ pub(crate) struct Unpacked {
     pub(crate) nodes_left_out: u64,
 }
 
-/// Unpacks into the empty directory `root`, writing at most `max_bytes`.
+/// Unpacks into the empty directory `root`, no more than there is room for.
 ///
 /// # Errors
 /// The archive is damaged, an entry is refused, or the disk is full; what was
@@ -71,24 +82,31 @@ pub(crate) fn unpack(
     reader: impl Read,
     root: BorrowedFd<'_>,
     owners: Owners,
-    max_bytes: u64,
+    room: Room,
 ) -> Result<Unpacked> {
     let mut unpacker = Unpacker {
         root,
         owners,
-        left: max_bytes,
+        left: room.bytes,
+        names_left: MAX_NAMES,
         done: Unpacked::default(),
-        directories: Vec::new(),
+        directories: BTreeMap::new(),
         parent: None,
     };
+    let what = || "reading the archive".to_owned();
+    let (reader, gate) = Gated::new(reader);
     let mut archive = tar::Archive::new(reader);
-    let entries = archive.entries().context(|| "reading the archive".to_owned())?;
-    for (count, entry) in (0u64..).zip(entries) {
-        let mut entry = entry.context(|| "reading the archive".to_owned())?;
-        if count > MAX_ENTRIES {
-            return Err(Error::failure(format!("the archive has more than {MAX_ENTRIES} entries")));
+    let mut entries = archive.entries().context(what)?;
+    for count in 0u64.. {
+        gate.before_entry();
+        let Some(entry) = entries.next() else { break };
+        gate.within_entry();
+        if count > room.files {
+            return Err(Error::failure(format!(
+                "the archive has more files than the disk can hold, {count}"
+            )));
         }
-        unpacker.entry(&mut entry)?;
+        unpacker.entry(&mut entry.context(what)?)?;
     }
     unpacker.finish()
 }
@@ -115,12 +133,6 @@ fn place(path: &[u8]) -> Result<Option<Place>, &'static str> {
     Ok(Some(Place { parent: components.join(&b'/'), name }))
 }
 
-/// Owner, mode and time of a directory, set once nothing more is put into it.
-struct Directory {
-    path: Vec<u8>,
-    attributes: Attributes,
-}
-
 #[derive(Clone, Copy)]
 struct Attributes {
     uid: u32,
@@ -133,8 +145,10 @@ struct Unpacker<'a> {
     root: BorrowedFd<'a>,
     owners: Owners,
     left: u64,
+    names_left: usize,
     done: Unpacked,
-    directories: Vec<Directory>,
+    /// Owner, mode and time of each, set once nothing more is put into it.
+    directories: BTreeMap<Vec<u8>, Attributes>,
     /// The last parent, which most entries share with the one before.
     parent: Option<(Vec<u8>, OwnedFd)>,
 }
@@ -150,6 +164,10 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let place = place(&path).map_err(refuse)?;
+        self.names_left = self
+            .names_left
+            .checked_sub(path.len())
+            .ok_or_else(|| refuse("the archive's names are too long"))?;
         let header = entry.header();
         let attributes = Attributes {
             uid: id(header.uid()).map_err(|e| refuse(&e))?,
@@ -159,7 +177,7 @@ impl Unpacker<'_> {
         };
         let Some(place) = place else {
             if kind.is_dir() {
-                self.directories.push(Directory { path: Vec::new(), attributes });
+                self.directories.insert(Vec::new(), attributes);
             }
             return Ok(());
         };
@@ -269,7 +287,7 @@ impl Unpacker<'_> {
             path.push(b'/');
         }
         path.extend(place.name.to_bytes());
-        self.directories.push(Directory { path, attributes });
+        self.directories.insert(path, attributes);
         Ok(())
     }
 
@@ -349,9 +367,9 @@ impl Unpacker<'_> {
 
     /// Directories last, the deepest first: until now they had to be writable.
     fn finish(self) -> Result<Unpacked> {
-        for directory in self.directories.iter().rev() {
-            let path = if directory.path.is_empty() { &b"."[..] } else { &directory.path };
-            self.settle(path, directory.attributes)
+        for (path, attributes) in self.directories.iter().rev() {
+            let path = if path.is_empty() { &b"."[..] } else { path };
+            self.settle(path, *attributes)
                 .context(|| format!("finishing the directory {:?}", String::from_utf8_lossy(path)))?;
         }
         Ok(self.done)

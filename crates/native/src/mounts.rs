@@ -81,7 +81,7 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     builder.control_groups()?;
     builder.plan_mounts()?;
     builder.grants()?;
-    builder.bind(scene.init, INIT_DIRECTORY, true)?;
+    builder.bind_at(scene.init, target(INIT_DIRECTORY, Leaf::Directory)?.plain(), true)?;
     let slots = builder.opens.len();
     let mut steps = Vec::with_capacity(128);
     if scene.map.is_rootless() {
@@ -101,12 +101,15 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     });
     steps.push(Step::EnterRoot { path: c_path(scene.bundle)? });
     steps.append(&mut builder.tree);
-    steps.push(Step::Pivot);
     if !scene.plan.privileged {
-        let c = |paths: &[&str]| paths.iter().map(|p| c_text(p)).collect::<Result<Vec<_>>>();
-        steps.extend(c(MASKED)?.into_iter().map(|path| Step::Mask { path }));
-        steps.extend(c(READ_ONLY)?.into_iter().map(|path| Step::ReadOnly { path }));
+        for path in MASKED {
+            steps.push(Step::Mask(target(path, Leaf::IfPresent)?.plain()));
+        }
+        for path in READ_ONLY {
+            steps.push(Step::ReadOnly(target(path, Leaf::IfPresent)?.plain()));
+        }
     }
+    steps.push(Step::Pivot);
     if !scene.map.is_rootless() {
         steps.push(Step::Wait);
     }
@@ -138,7 +141,7 @@ impl Builder<'_> {
         self.mount("proc", "", safe, "/proc")?;
         if self.scene.map.is_rootless() && self.scene.plan.network.as_deref() != Some("none") {
             // A sysfs of one's own comes with a network of one's own.
-            self.bind(Path::new("/sys"), "/sys", true)?;
+            self.bind_at(Path::new("/sys"), target("/sys", Leaf::Directory)?.plain(), true)?;
         } else {
             self.mount("sysfs", "", safe | MountFlags::RDONLY, "/sys")?;
         }
@@ -152,7 +155,7 @@ impl Builder<'_> {
         self.mount("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, "/dev/pts")?;
         self.mount("mqueue", "", safe, "/dev/mqueue")?;
         if self.scene.plan.ipc.as_deref() == Some("host") {
-            return self.bind(Path::new("/dev/shm"), "/dev/shm", false);
+            return self.bind_at(Path::new("/dev/shm"), target("/dev/shm", Leaf::Directory)?.plain(), false);
         }
         let size = self.scene.plan.shm_size.map_or(64 << 20, |size| size.0);
         self.mount("tmpfs", &format!("mode=1777,size={size}"), safe, "/dev/shm")
@@ -161,13 +164,13 @@ impl Builder<'_> {
     fn devices(&mut self) -> Result<()> {
         for name in NODES {
             let path = format!("/dev/{name}");
-            self.push_bind(Path::new(&path), &path, Leaf::File, false, true)?;
+            self.push_bind(Path::new(&path), target(&path, Leaf::File)?.plain(), false, true)?;
         }
         for (text, at) in LINKS {
-            self.tree.push(Step::Link { text: c_text(text)?, target: target(at, Leaf::IfPresent)? });
+            self.tree.push(Step::Link { text: c_text(text)?, target: target(at, Leaf::IfPresent)?.plain() });
         }
         if self.scene.plan.stdio.tty {
-            self.tree.push(Step::Make(target("/dev/console", Leaf::File)?));
+            self.tree.push(Step::Make(target("/dev/console", Leaf::File)?.plain()));
         }
         Ok(())
     }
@@ -182,8 +185,9 @@ impl Builder<'_> {
                 .find(|g| g.controller == controller)
                 .map_or_else(|| launcher.to_owned(), |g| g.path.clone())
         };
+        let place = |at: &str| target(at, Leaf::Directory).map(Target::plain);
         if let Some(group) = &layout.v2 {
-            return self.bind(&own("", group), "/sys/fs/cgroup", true);
+            return self.bind_at(&own("", group), place("/sys/fs/cgroup")?, true);
         }
         if layout.v1.is_empty() {
             return Ok(());
@@ -194,7 +198,7 @@ impl Builder<'_> {
             let Some(name) = point.file_name().and_then(|n| n.to_str()) else { continue };
             let source = own(controllers, launcher);
             if groups.iter().any(|g| g.path == source) || source.is_dir() {
-                self.bind_directory(&source, &format!("/sys/fs/cgroup/{name}"), true)?;
+                self.bind_at(&source, place(&format!("/sys/fs/cgroup/{name}"))?, true)?;
             }
         }
         Ok(())
@@ -231,7 +235,7 @@ impl Builder<'_> {
                 }
                 Either::Memory(tmpfs) => {
                     let (flags, options) = tmpfs_options(&tmpfs.options);
-                    self.mount("tmpfs", &options, flags, &tmpfs.target)?;
+                    self.push_mount("tmpfs", &options, flags, target(&tmpfs.target, Leaf::Directory)?)?;
                 }
             }
         }
@@ -245,14 +249,14 @@ impl Builder<'_> {
             .try_for_each(|grant| self.bind_any(&grant.source, &grant.target, grant.read_only, true))
     }
 
+    /// A file system of the kernel's: there, and nowhere where a link leads.
     fn mount(&mut self, kind: &str, options: &str, flags: MountFlags, at: &str) -> Result<()> {
-        let step = Step::Mount {
-            kind: c_text(kind)?,
-            options: c_text(options)?,
-            flags,
-            target: target(at, Leaf::Directory)?,
-        };
-        self.tree.push(step);
+        self.push_mount(kind, options, flags, target(at, Leaf::Directory)?.plain())
+    }
+
+    fn push_mount(&mut self, kind: &str, options: &str, flags: MountFlags, target: Target) -> Result<()> {
+        let (kind, options) = (c_text(kind)?, c_text(options)?);
+        self.tree.push(Step::Mount { kind, options, flags, target });
         Ok(())
     }
 
@@ -269,16 +273,15 @@ impl Builder<'_> {
         if kind.is_fifo() && at == "/" {
             return Err(Error::failure(format!("{} cannot be mounted at {at}", source.display())));
         }
-        self.push_bind(source, at, leaf, read_only, nodes)
+        self.push_bind(source, target(at, leaf)?, read_only, nodes)
     }
 
-    /// A directory that will be there by then.
-    fn bind_directory(&mut self, source: &Path, at: &str, read_only: bool) -> Result<()> {
-        self.push_bind(source, at, Leaf::Directory, read_only, !self.scene.no_devices)
+    /// At a place that is known.
+    fn bind_at(&mut self, source: &Path, target: Target, read_only: bool) -> Result<()> {
+        self.push_bind(source, target, read_only, !self.scene.no_devices)
     }
 
-    fn push_bind(&mut self, source: &Path, at: &str, leaf: Leaf, read_only: bool, nodes: bool) -> Result<()> {
-        let target = target(at, leaf)?;
+    fn push_bind(&mut self, source: &Path, target: Target, read_only: bool, nodes: bool) -> Result<()> {
         if target.depth() == 0 {
             return Err(Error::usage(format!("{} cannot be mounted at /", source.display())));
         }

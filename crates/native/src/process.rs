@@ -124,7 +124,12 @@ fn failed_step(steps: &[Step], report: &[u8]) -> Error {
         return Error::failure("the container's first process ended early");
     };
     let step = steps.get(number as usize).map_or_else(|| "starting".to_owned(), ToString::to_string);
-    Error::failure(format!("setting up the container: {step}")).with_source(Errno::from_raw_os_error(code))
+    let errno = Errno::from_raw_os_error(code);
+    let error = Error::failure(format!("setting up the container: {step}")).with_source(errno);
+    match errno {
+        Errno::LOOP => error.with_hint("the image, or what is mounted, has a link there that leads too far"),
+        _ => error,
+    }
 }
 
 impl Child {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::{INIT_PATH, OnCollision};
-use run_docker_core::types::{ContainerName, MountSource};
+use run_docker_core::types::{ContainerName, MountSource, PidsLimit};
 use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
@@ -18,6 +18,7 @@ use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
+use crate::pids::{self, Pids};
 use crate::process::{self, Child, Start};
 use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
@@ -120,6 +121,7 @@ struct Run<'a> {
     grants: Vec<Grant>,
     layout: Layout,
     limits: Limits<'a>,
+    pids: Pids,
     groups: Vec<Group>,
     no_devices: bool,
     state: State,
@@ -144,14 +146,19 @@ impl<'a> Run<'a> {
         let rootless = map.is_rootless();
         let layout = Layout::detect();
         let no_devices = !rootless && mounts_can_guard(plan)?;
+        let cpus = plan.cpus.as_ref().map_or_else(machine_cpus, |list| list.iter().count());
+        // On version 1 nobody but root has groups to give.
+        let may_limit = !rootless || layout.v2.is_some();
+        let offered = may_limit && cgroup::offers(&layout, "pids");
+        let kernel = pids::kernel_version(&rustix::system::uname().release().to_string_lossy());
+        let pids = Pids::decide(plan.pids, cpus, rootless, offered, kernel);
         let limits = Limits {
             cpus: plan.cpus.as_ref(),
             mems: plan.mems.as_ref(),
             memory: plan.memory.map(|m| m.0),
+            pids: pids.by_group(),
             devices: (!rootless && !plan.privileged && !no_devices).then(|| device_rules(&grants)),
         };
-        // On version 1 nobody but root has groups to give.
-        let may_limit = !rootless || layout.v2.is_some();
         let groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
         let by_group = groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
         let guarded = !rootless && (no_devices || by_group);
@@ -180,6 +187,7 @@ impl<'a> Run<'a> {
             grants,
             layout,
             limits,
+            pids,
             groups,
             no_devices,
             state,
@@ -240,6 +248,12 @@ impl<'a> Run<'a> {
                 "run-docker: memory is not limited: this system gives you no control group of your own"
             );
         }
+        if matches!(self.plan.pids, Some(PidsLimit::At(_))) && self.pids == Pids::Unlimited {
+            let _ = writeln!(
+                std::io::stderr(),
+                "run-docker: processes are not limited: this system has no control group for them"
+            );
+        }
         Ok(())
     }
 
@@ -251,10 +265,15 @@ impl<'a> Run<'a> {
             && self.bundle.discard()
     }
 
-    fn has_group(&self, controller: &str) -> bool {
-        self.groups
-            .iter()
-            .any(|g| g.controller.is_empty() || g.controller.split(',').any(|c| c == controller))
+    fn has_group(&self, what: &str) -> bool {
+        self.groups.iter().any(|group| group.limits(what))
+    }
+
+    /// The limit of processes of a user without a group for them.
+    fn nproc(&self) -> Option<u32> {
+        let held = !self.map.is_rootless() || self.has_group("pids");
+        let typed = self.plan.ulimits.iter().any(|limit| limit.name == "nproc");
+        self.pids.by_limit().filter(|_| !held && !typed)
     }
 
     /// Brings the container's first process to life.
@@ -310,6 +329,10 @@ impl<'a> Run<'a> {
             let number = |n: i64| u64::try_from(n).unwrap_or(libc::RLIM_INFINITY);
             steps.push(Step::Limit { name, resource, soft: number(limit.soft), hard: number(limit.hard) });
         }
+        if let Some(number) = self.nproc() {
+            let (resource, most) = (libc::RLIMIT_NPROC, number.into());
+            steps.push(Step::Limit { name: "nproc", resource, soft: most, hard: most });
+        }
         steps.push(Step::WorkingDirectory(mounts::target(&plan.working_dir, Leaf::Directory)?));
         if plan.read_only {
             steps.push(Step::ReadOnlyRoot);
@@ -349,7 +372,7 @@ impl<'a> Run<'a> {
 /// What every process of a container gives up: system calls while the filter
 /// can still be loaded by right, then capabilities.
 pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+    let mut steps = vec![Step::Keyring];
     if state.seccomp {
         steps.push(Step::Seccomp(seccomp::program(state.capabilities)?));
     }
@@ -358,6 +381,10 @@ pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
     steps.push(Step::Bounding { keep: set });
     steps.push(Step::Capabilities { effective: set });
     Ok(steps)
+}
+
+fn machine_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn host_name() -> String {

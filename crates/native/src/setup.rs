@@ -31,6 +31,10 @@ pub(crate) struct Target {
     pub(crate) ancestors: Vec<(CString, CString)>,
     /// What it must be.
     pub(crate) leaf: Leaf,
+    /// No link may stand on the way: places of the kernel, whose walls are
+    /// worth nothing somewhere else (CVE-2019-19921, CVE-2023-27561,
+    /// CVE-2025-31133), and the init's.
+    pub(crate) plain: bool,
 }
 
 impl Target {
@@ -46,7 +50,17 @@ impl Target {
             .iter()
             .enumerate()
             .map(|(i, name)| Some((join(&components[..i]).ok()?, CString::new(*name).ok()?)));
-        Some(Self { path: join(&components).ok()?, ancestors: ancestors.collect::<Option<_>>()?, leaf })
+        Some(Self {
+            path: join(&components).ok()?,
+            ancestors: ancestors.collect::<Option<_>>()?,
+            leaf,
+            plain: false,
+        })
+    }
+
+    /// The same, without links.
+    pub(crate) fn plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// How many directories deep.
@@ -85,10 +99,11 @@ pub(crate) enum Step {
     Bind { slot: usize, target: Target, read_only: bool, nodes: bool },
     /// Makes the directory the root of the process and lets go of the host's.
     Pivot,
-    /// Hides a file or directory. Absolute path, after the pivot.
-    Mask { path: CString },
-    /// Nothing below this can be written. Absolute path, after the pivot.
-    ReadOnly { path: CString },
+    /// Hides a file or directory behind the host's /dev/null, which no image
+    /// and no project has a hand in.
+    Mask(Target),
+    /// Nothing below this can be written.
+    ReadOnly(Target),
     /// The machine's name inside.
     HostName(CString),
     /// A resource limit; never above what the process may have.
@@ -110,6 +125,8 @@ pub(crate) enum Step {
     Capabilities { effective: u64 },
     /// No program gains rights from here on.
     NoNewPrivileges,
+    /// Leaves the launcher's session keyring for an empty one.
+    Keyring,
     /// Restricts system calls.
     Seccomp(Vec<libc::sock_filter>),
     /// Becomes the init.
@@ -133,8 +150,8 @@ impl fmt::Display for Step {
             }
             Self::Bind { target, .. } => write!(f, "mounting /{}", text(&target.path)),
             Self::Pivot => f.write_str("changing the root directory"),
-            Self::Mask { path } => write!(f, "hiding {}", text(path)),
-            Self::ReadOnly { path } => write!(f, "making {} read-only", text(path)),
+            Self::Mask(target) => write!(f, "hiding /{}", text(&target.path)),
+            Self::ReadOnly(target) => write!(f, "making /{} read-only", text(&target.path)),
             Self::HostName(name) => write!(f, "setting the host name {}", text(name)),
             Self::Limit { name, .. } => write!(f, "setting the limit {name}"),
             Self::WorkingDirectory(target) => {
@@ -146,6 +163,7 @@ impl fmt::Display for Step {
             Self::ReadOnlyRoot => f.write_str("making the root read-only"),
             Self::Bounding { .. } | Self::Capabilities { .. } => f.write_str("giving up capabilities"),
             Self::NoNewPrivileges => f.write_str("setting no_new_privs"),
+            Self::Keyring => f.write_str("leaving the session keyring"),
             Self::Seccomp(_) => f.write_str("restricting system calls"),
             Self::Exec { path, .. } => write!(f, "starting {}", text(path)),
         }

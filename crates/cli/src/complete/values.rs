@@ -118,7 +118,13 @@ mod tests {
 
     fn machine() -> HostFacts {
         let options = DetectOptions { cache_dir: None, name_timeout: NAME_TIMEOUT };
-        let gpu = |index| Gpu { index, uuid: String::new(), name: "NVIDIA H200".to_owned(), mig: Vec::new() };
+        let gpu = |index| Gpu {
+            index,
+            uuid: String::new(),
+            name: "NVIDIA H200".to_owned(),
+            mig: Vec::new(),
+            nodes: Vec::new(),
+        };
         let real = detect_host(&options).unwrap().facts;
         HostFacts { gpus: vec![gpu(0), gpu(1)], cpus: "0-5".parse().unwrap(), ..real }
     }

@@ -52,7 +52,6 @@ const HARMLESS_CLIENT_FLAGS: &[&str] = &[
     "memory-swappiness",
     "network-alias",
     "no-healthcheck",
-    "pids-limit",
     "platform",
     "publish-all",
     "pull",

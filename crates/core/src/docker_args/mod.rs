@@ -12,7 +12,7 @@ pub use flags::{Arity, flag_arity};
 pub use values::{absolute_path, parse_env_file};
 
 use crate::error::Error;
-use crate::types::{CpuList, GpuSelector, MemorySize, Mount, PortMapping, Tmpfs, Ulimit};
+use crate::types::{CpuList, GpuSelector, MemorySize, Mount, PidsLimit, PortMapping, Tmpfs, Ulimit};
 use crate::words::{self, Expansion};
 
 /// `docker_args`, parsed. `None` and empty mean not given.
@@ -32,6 +32,9 @@ pub struct DockerArgs {
     pub workdir: Option<String>,
     /// `-m`.
     pub memory: Option<MemorySize>,
+    /// `--pids-limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<PidsLimit>,
     /// `--shm-size`.
     pub shm_size: Option<MemorySize>,
     /// `--network`.
@@ -127,6 +130,7 @@ impl DockerArgs {
             "publish" => self.ports.extend(PortMapping::parse(&value)?),
             "workdir" => self.workdir = Some(values::absolute_inside("-w", &value)?),
             "memory" => self.memory = Some(value.parse()?),
+            "pids-limit" => self.pids = Some(value.parse()?),
             "shm-size" => self.shm_size = Some(value.parse()?),
             "network" => self.network = Some(value),
             "ipc" => self.ipc = Some(value),

@@ -27,6 +27,7 @@ pub fn docker_argv(plan: &RunPlan) -> Vec<String> {
         GpuPlan::Cdi(names) => names.iter().for_each(|name| argv.pair("--device", name)),
     }
     argv.option("-m", plan.memory.as_ref());
+    argv.option("--pids-limit", plan.pids.as_ref());
     argv.option("--shm-size", plan.shm_size.as_ref());
     argv.option("--network", plan.network.as_ref());
     argv.each("-p", &plan.ports);

@@ -121,6 +121,7 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
         cpus: limits.cpus,
         mems: limits.mems,
         memory: limits.memory,
+        pids: args.pids,
         shm_size: resources::decide_shm(input),
         network: request.network.clone(),
         ports: args.ports.iter().cloned().chain(services.ports).collect(),

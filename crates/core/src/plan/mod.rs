@@ -25,7 +25,8 @@ pub use identity::IMAGE_LABEL;
 pub use storage::{ENVS_TARGET, PROJECT_TARGET};
 
 use crate::types::{
-    ContainerName, CpuList, GpuDevice, ImageReference, MemorySize, Mount, PortMapping, Tmpfs, Ulimit,
+    ContainerName, CpuList, GpuDevice, ImageReference, MemorySize, Mount, PidsLimit, PortMapping, Tmpfs,
+    Ulimit,
 };
 
 /// Directory inside the container where the init lies, in every engine.
@@ -114,6 +115,9 @@ pub struct RunPlan {
     pub gpus: GpuPlan,
     /// Limit of memory.
     pub memory: Option<MemorySize>,
+    /// Limit of processes; the engine's default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<PidsLimit>,
     /// Size of /dev/shm.
     pub shm_size: Option<MemorySize>,
     /// Network (`bridge`, `host`, `none`, a name); the engine's default when absent.

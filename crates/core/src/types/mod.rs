@@ -6,6 +6,7 @@ mod image;
 mod mount;
 mod name;
 mod network;
+mod pids;
 mod size;
 
 pub use cpu::{CpuList, CpuSelector};
@@ -14,4 +15,5 @@ pub use image::ImageReference;
 pub use mount::{Mount, MountSource, Tmpfs};
 pub use name::{ContainerName, Template, TemplateValues};
 pub use network::{PortMapping, Ulimit};
+pub use pids::PidsLimit;
 pub use size::MemorySize;

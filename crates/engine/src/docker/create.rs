@@ -9,7 +9,7 @@ use bollard::models::{
 };
 use run_docker_core::RunPlan;
 use run_docker_core::plan::{GpuPlan, INIT_DIRECTORY, INIT_PATH};
-use run_docker_core::types::{Mount, MountSource};
+use run_docker_core::types::{Mount, MountSource, PidsLimit};
 
 /// Label on volumes that hold the init.
 pub(super) const INIT_VOLUME_LABEL: &str = "run-docker.init";
@@ -46,6 +46,11 @@ fn host_config(plan: &RunPlan) -> HostConfig {
     api_mounts.push(init_mount(&plan.init_volume(), &plan.init_digest));
     HostConfig {
         memory: plan.memory.map(|m| clamp(m.0)),
+        // As many as the user may have; Podman's own default is 2048.
+        pids_limit: Some(match plan.pids {
+            Some(PidsLimit::At(number)) => number.into(),
+            Some(PidsLimit::Unlimited) | None => -1,
+        }),
         cpuset_cpus: plan.cpus.as_ref().map(ToString::to_string),
         cpuset_mems: plan.mems.as_ref().map(ToString::to_string),
         devices: some(plan.devices.iter().map(|d| device(d)).collect()),
@@ -72,8 +77,6 @@ fn host_config(plan: &RunPlan) -> HostConfig {
         extra_hosts: some(plan.add_hosts.clone()),
         ipc_mode: plan.ipc.clone(),
         pid_mode: plan.pid.clone(),
-        // As many as the user may have; Podman's own default is 2048.
-        pids_limit: Some(-1),
         privileged: Some(plan.privileged),
         readonly_rootfs: Some(plan.read_only),
         security_opt: some(plan.security_opt.clone()),

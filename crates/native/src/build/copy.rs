@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 use super::text;
 use crate::layers::{Owners, unpack};
 use crate::lookup::{self, Found};
-use crate::store::import::{Compression, free_bytes};
+use crate::store::import::{Compression, free_room};
 use crate::trees;
 
 /// The context: path, content, mode.
@@ -107,14 +107,14 @@ pub(super) fn make(copying: &Copying<'_>, layers: &[PathBuf], layer: &Path, owne
         tar.file(&found, below, bytes, copying.mode.unwrap_or(*mode))?;
     }
     let bytes = tar.finish()?;
-    unpack(&bytes[..], root.as_fd(), owners, free_bytes(layer)?)?;
+    unpack(&bytes[..], root.as_fd(), owners, free_room(layer)?)?;
     for (_, (name, bytes, _)) in copying.files.iter().filter(|(_, file)| archive(&file.1)) {
         let place = found.path.iter().fold(layer.to_owned(), |place, name| place.join(name));
         std::fs::create_dir_all(&place).context(what)?;
         let place = trees::open_dir(&place).context(what)?;
         let reader = Compression::of(Box::new(std::io::Cursor::new(bytes.clone())));
         let reader = reader.context(|| format!("reading {name}"))?.reader();
-        unpack(reader, place.as_fd(), owners, free_bytes(layer)?).context(|| format!("unpacking {name}"))?;
+        unpack(reader, place.as_fd(), owners, free_room(layer)?).context(|| format!("unpacking {name}"))?;
     }
     fits_upon(&root, layers, &mut Vec::new())
 }

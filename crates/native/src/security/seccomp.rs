@@ -1,9 +1,16 @@
 //! The system calls of a container, as a program for seccomp(2).
 //!
 //! The profile is data: the default one of github.com/containers/common, which
-//! Podman, Buildah and CRI-O use (crates/native/data/seccomp.json). It is read
-//! and translated here: numbers that are always allowed become ranges, since
-//! the kernel asks the program at each call (and remembers such answers).
+//! Podman, Buildah and CRI-O use (crates/native/data/seccomp.json). It lets
+//! anybody make namespaces, and with one of users a program has every right in
+//! it; keyrings know no containers; TIOCSTI types into a terminal. Docker's own
+//! forbids these, and so do the rules of crates/native/data/stricter.json.
+//!
+//! Both are read and translated here: numbers that are always allowed become
+//! ranges, since the kernel asks the program at each call (and remembers such
+//! answers).
+
+use std::collections::BTreeSet;
 
 use run_docker_core::Result;
 use run_docker_core::error::Context as _;
@@ -13,6 +20,7 @@ use super::capabilities;
 use super::syscalls::{COMMON, LEGACY};
 
 const PROFILE: &str = include_str!("../../data/seccomp.json");
+const STRICTER: &str = include_str!("../../data/stricter.json");
 
 /// AUDIT_ARCH_* of this machine (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +40,7 @@ const X32: u32 = 0x4000_0000;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Profile<'a> {
+    #[serde(default)]
     default_errno_ret: u32,
     #[serde(borrow)]
     syscalls: Vec<Rule<'a>>,
@@ -96,16 +105,23 @@ fn refusal(errno: u32) -> u32 {
 /// # Errors
 /// The profile inside this program is damaged.
 pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
-    let profile: Profile<'_> =
-        serde_json::from_str(PROFILE).context(|| "reading the seccomp profile".to_owned())?;
+    let (profile, stricter) = (read(PROFILE)?, read(STRICTER)?);
+    let named: BTreeSet<&str> = stricter.syscalls.iter().flat_map(|rule| &rule.names).copied().collect();
     let mut rules = Vec::with_capacity(512);
-    for rule in profile.syscalls.iter().filter(|rule| rule.applies(caps)) {
-        let numbers = rule.names.iter().filter_map(|name| number(name));
+    let theirs = profile.syscalls.iter().map(|rule| (rule, false));
+    let all = stricter.syscalls.iter().map(|rule| (rule, true)).chain(theirs);
+    for (rule, is_stricter) in all.filter(|(rule, _)| rule.applies(caps)) {
+        let names = rule.names.iter().filter(|name| is_stricter || !named.contains(*name));
+        let numbers = names.filter_map(|name| number(name));
         rules.extend(numbers.map(|number| Meets { number, args: &rule.args, verdict: rule.verdict() }));
     }
     // By number, and for each of them in the profile's order.
     rules.sort_by_key(|rule| rule.number);
     Ok(assemble(&rules, refusal(profile.default_errno_ret)))
+}
+
+fn read(text: &str) -> Result<Profile<'_>> {
+    serde_json::from_str(text).context(|| "reading the seccomp profile".to_owned())
 }
 
 /// What a system call of this number meets.
@@ -322,6 +338,35 @@ mod tests {
             assert_eq!(run(&code, libc::SYS_socket, args), allow, "{args:?}");
         }
         assert_eq!(run(&code, libc::SYS_chroot, no), refusal(1));
+        stricter_than_the_profile(&code);
+        let admin = program(1 << 21).unwrap();
+        for number in [libc::SYS_unshare, libc::SYS_mount, libc::SYS_clone3] {
+            assert_eq!(run(&admin, number, no), allow, "{number}");
+        }
         assert_eq!(run(&program(capabilities::ALL).unwrap(), libc::SYS_bpf, no), allow);
+    }
+
+    fn stricter_than_the_profile(code: &[libc::sock_filter]) {
+        let first = |value: u64| [value, 0, 0, 0, 0, 0];
+        for number in [libc::SYS_unshare, libc::SYS_mount, libc::SYS_keyctl, libc::SYS_syslog] {
+            assert_eq!(run(code, number, first(0)), refusal(1), "{number}");
+        }
+        assert_eq!(run(code, libc::SYS_clone3, first(0)), refusal(38));
+        // SIGCHLD, a thread's flags; then each kind of namespace.
+        for flags in [17, 0x003d_0f00] {
+            assert_eq!(run(code, libc::SYS_clone, first(flags)), libc::SECCOMP_RET_ALLOW, "{flags:#x}");
+        }
+        for flags in [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+            assert_eq!(run(code, libc::SYS_clone, first(flags | 17)), refusal(1), "{flags:#x}");
+        }
+        // The kernel takes 32 bits of a request, whatever stands above them.
+        for (request, verdict) in [
+            (0x5412, refusal(1)),
+            (0x541c, refusal(1)),
+            (0x5412 | 1 << 32, refusal(1)),
+            (0x5413, libc::SECCOMP_RET_ALLOW),
+        ] {
+            assert_eq!(run(code, libc::SYS_ioctl, [0, request, 0, 0, 0, 0]), verdict, "{request:#x}");
+        }
     }
 }

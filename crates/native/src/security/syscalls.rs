@@ -8,7 +8,7 @@ macro_rules! table {
 /// On every 64-bit architecture.
 #[rustfmt::skip]
 pub(super) const COMMON: &[(&str, libc::c_long)] = table! {
-    accept: SYS_accept, accept4: SYS_accept4, acct: SYS_acct, adjtimex: SYS_adjtimex, bind: SYS_bind,
+    accept: SYS_accept, accept4: SYS_accept4, acct: SYS_acct, add_key: SYS_add_key, adjtimex: SYS_adjtimex, bind: SYS_bind,
     bpf: SYS_bpf, brk: SYS_brk, capget: SYS_capget, capset: SYS_capset, chdir: SYS_chdir, chroot: SYS_chroot,
     clock_adjtime: SYS_clock_adjtime, clock_getres: SYS_clock_getres, clock_gettime: SYS_clock_gettime,
     clock_nanosleep: SYS_clock_nanosleep, clock_settime: SYS_clock_settime, clone: SYS_clone,
@@ -62,7 +62,7 @@ pub(super) const COMMON: &[(&str, libc::c_long)] = table! {
     quotactl: SYS_quotactl, read: SYS_read, readahead: SYS_readahead, readlinkat: SYS_readlinkat,
     readv: SYS_readv, reboot: SYS_reboot, recvfrom: SYS_recvfrom, recvmmsg: SYS_recvmmsg,
     recvmsg: SYS_recvmsg, remap_file_pages: SYS_remap_file_pages, removexattr: SYS_removexattr,
-    renameat: SYS_renameat, renameat2: SYS_renameat2, restart_syscall: SYS_restart_syscall, rseq: SYS_rseq,
+    renameat: SYS_renameat, renameat2: SYS_renameat2, request_key: SYS_request_key, restart_syscall: SYS_restart_syscall, rseq: SYS_rseq,
     rt_sigaction: SYS_rt_sigaction, rt_sigpending: SYS_rt_sigpending, rt_sigprocmask: SYS_rt_sigprocmask,
     rt_sigqueueinfo: SYS_rt_sigqueueinfo, rt_sigreturn: SYS_rt_sigreturn, rt_sigsuspend: SYS_rt_sigsuspend,
     rt_sigtimedwait: SYS_rt_sigtimedwait, rt_tgsigqueueinfo: SYS_rt_tgsigqueueinfo,

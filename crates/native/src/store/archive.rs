@@ -4,15 +4,23 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::{Error, Result};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::headers::Gated;
+use crate::trees;
+
 /// Largest JSON document of an image that is read.
 const MAX_JSON: u64 = 16 << 20;
+
+/// Bytes of the names in an archive: they are held in memory.
+const MAX_NAMES: usize = 1 << 29;
 
 /// A layer to be unpacked.
 pub(super) struct Layer {
@@ -48,12 +56,22 @@ impl Blobs {
         }
         let what = || format!("reading the archive {}", path.display());
         let file = File::open(path).context(what)?;
-        let mut archive = tar::Archive::new(io::BufReader::new(file));
+        let (reader, gate) = Gated::new(io::BufReader::new(file));
+        let mut archive = tar::Archive::new(reader);
         let mut members = BTreeMap::new();
         let mut links: Vec<(String, String)> = Vec::new();
-        for entry in archive.entries_with_seek().context(what)? {
+        let mut names = 0;
+        let mut entries = archive.entries_with_seek().context(what)?;
+        loop {
+            // Contents are passed over without being read.
+            gate.before_entry();
+            let Some(entry) = entries.next() else { break };
             let entry = entry.context(what)?;
             let name = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            names += name.len();
+            if names > MAX_NAMES {
+                return Err(Error::failure(format!("{}: the names in it are too long", path.display())));
+            }
             if let Some(target) = entry.link_name_bytes() {
                 links.push((name, String::from_utf8_lossy(&target).into_owned()));
             } else {
@@ -74,7 +92,7 @@ impl Blobs {
     fn has(&self, name: &str) -> bool {
         match self {
             Self::Tar { members, .. } => members.contains_key(name),
-            Self::Directory(dir) => dir.join(name).is_file(),
+            Self::Directory(dir) => open_below(dir, name).is_ok(),
         }
     }
 
@@ -90,7 +108,7 @@ impl Blobs {
                 file.seek(SeekFrom::Start(*start)).context(what)?;
                 Ok(Box::new(file.take(*size)))
             }
-            Self::Directory(dir) => Ok(Box::new(File::open(dir.join(clean(name))).context(what)?)),
+            Self::Directory(dir) => Ok(Box::new(open_below(dir, name).context(what)?)),
         }
     }
 
@@ -122,6 +140,14 @@ impl Blobs {
             Err(Error::failure(format!("the blob {digest} of the archive is damaged: it has {found}")))
         }
     }
+}
+
+/// A file of a layout on disk; its links lead to nothing outside of it, and a pipe
+/// of that name keeps nobody waiting.
+fn open_below(dir: &Path, name: &str) -> io::Result<File> {
+    let root = trees::open_dir(dir)?;
+    let file = File::from(trees::open_in_root(root.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 /// `a/./b` and `./a/b` as `a/b`.

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::archive::{Blobs, Layer, describe, hex};
 use super::{ImageRecord, Store, docker, file_name, now};
 use crate::idmap::IdMap;
-use crate::layers::{Owners, unpack};
+use crate::layers::{Owners, Room, unpack};
 use crate::{namespaces, trees};
 
 /// Where an image comes from.
@@ -176,7 +176,7 @@ fn decompress(path: &Path, work: &WorkDir<'_>) -> Result<Option<PathBuf>> {
     };
     let plain = work.path.join("plain.tar");
     let mut out = File::create_new(&plain).context(|| format!("making {}", plain.display()))?;
-    let free = free_bytes(&work.path)?;
+    let free = free_room(&work.path)?.bytes;
     let copied = io::copy(&mut reader.by_ref().take(free), &mut out).context(what)?;
     if copied == free {
         return Err(Error::failure(format!("{} unpacks to more than the disk's free space", path.display())));
@@ -220,12 +220,17 @@ struct LayerDone {
     nodes: Option<u64>,
 }
 
-/// Bytes that may be written there.
-pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
+/// What may be written there.
+pub(crate) fn free_room(path: &Path) -> Result<Room> {
     let stat =
         rustix::fs::statvfs(path).context(|| format!("asking for the free space of {}", path.display()))?;
     // A twentieth stays free for everybody else.
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize) / 20 * 19)
+    let most = |free: u64| free / 20 * 19;
+    Ok(Room {
+        bytes: most(stat.f_bavail.saturating_mul(stat.f_frsize)),
+        // Some file systems have as many as there are bytes, and say none.
+        files: if stat.f_files == 0 { u64::MAX } else { most(stat.f_favail) },
+    })
 }
 
 fn unpack_layer(
@@ -265,7 +270,7 @@ fn unpack_layer(
         Mode::empty(),
     )
     .context(what)?;
-    let done = unpack(&mut hashing, root.as_fd(), owners, free_bytes(&work.path)?)?;
+    let done = unpack(&mut hashing, root.as_fd(), owners, free_room(&work.path)?)?;
     // The digest covers the padding after the archive's end too.
     io::copy(&mut hashing.by_ref().take(1 << 30), &mut io::sink())
         .context(|| "reading a layer to its end".to_owned())?;

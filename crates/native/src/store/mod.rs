@@ -110,11 +110,8 @@ impl Store {
                 }
             }
         }
-        let owner =
-            fs::metadata(root).context(|| format!("looking at the image store {}", root.display()))?.uid();
-        if owner != rustix::process::geteuid().as_raw() {
-            return Err(Error::failure(format!("the image store {} belongs to uid {owner}", root.display()))
-                .with_hint("set RUN_DOCKER_STORE to a directory of your own"));
+        for dir in ["", "layers", "images", "names", "tmp", "run", "init"] {
+            nobody_elses(&root.join(dir))?;
         }
         Ok(Self { root: root.to_owned(), writable: true })
     }
@@ -328,6 +325,31 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// A directory that somebody else could write to could be made to say what runs,
+/// and as what: an image, the init, a container's groups.
+fn nobody_elses(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    let metadata = fs::metadata(dir).context(|| format!("looking at the image store's directory {shown}"))?;
+    let owner = metadata.uid();
+    let refuse = |why: String| {
+        Err(Error::failure(format!("the image store's directory {shown} {why}"))
+            .with_hint("set RUN_DOCKER_STORE to a directory of your own"))
+    };
+    if owner != rustix::process::geteuid().as_raw() {
+        return refuse(format!("belongs to uid {owner}"));
+    }
+    if !metadata.is_dir() {
+        return refuse("is no directory".to_owned());
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return refuse(format!(
+            "can be written by others (mode {:04o}): chmod go-w",
+            metadata.mode() & 0o7777
+        ));
+    }
+    Ok(())
 }
 
 /// The text of a small file in layers, the topmost that has it first. A link
