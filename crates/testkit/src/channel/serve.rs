@@ -33,6 +33,10 @@ pub enum FaultKind {
     Slow(usize),
     /// Nothing comes, and the connection stays open.
     Silent,
+    /// That many bytes come, then nothing more, and the connection stays open.
+    StallsAfter(usize),
+    /// After that many bytes the connection is reset: an error, no end.
+    ResetAfter(usize),
     /// An answer with this status and no content.
     Status(u16),
 }
@@ -152,8 +156,11 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         return Ok(None);
     }
     let mut words = line.split_whitespace();
-    let (method, path) =
-        (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let method = words.next().unwrap_or_default().to_owned();
+    // To a proxy, the whole address is named (RFC 9112, 3.2.2).
+    let path = words.next().unwrap_or_default();
+    let path = path.strip_prefix("http://").map_or(path, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    let path = path.to_owned();
     let mut request = Request { method, path, range: None, known: None, close: line.contains("HTTP/1.0") };
     loop {
         let mut line = String::new();
@@ -190,7 +197,9 @@ impl Answer {
     /// The client will not get all of it.
     fn breaks_off(&self) -> bool {
         match self.fault {
-            Some(FaultKind::DeadAfter(bytes)) => bytes < self.content.len(),
+            Some(
+                FaultKind::DeadAfter(bytes) | FaultKind::StallsAfter(bytes) | FaultKind::ResetAfter(bytes),
+            ) => bytes < self.content.len(),
             Some(FaultKind::Silent) => true,
             _ => false,
         }
@@ -237,6 +246,18 @@ fn send(shared: &Shared, answer: &Answer, with_body: bool, stream: &mut TcpStrea
         Some(FaultKind::DeadAfter(bytes)) if answer.breaks_off() => {
             stream.write_all(&answer.content[..bytes])?;
             stream.shutdown(Shutdown::Both)
+        }
+        Some(FaultKind::StallsAfter(bytes)) if answer.breaks_off() => {
+            stream.write_all(&answer.content[..bytes])?;
+            sleep_until_ended(shared, stream);
+            Ok(())
+        }
+        Some(FaultKind::ResetAfter(bytes)) if answer.breaks_off() => {
+            stream.write_all(&answer.content[..bytes])?;
+            // Time for it to arrive, or the reset overtakes it.
+            sleep(Duration::from_millis(50));
+            // Closed with this, a connection ends in a reset (socket(7), SO_LINGER).
+            Ok(rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO))?)
         }
         Some(FaultKind::Slow(bytes)) => answer.content.chunks(bytes.max(1)).try_for_each(|chunk| {
             sleep(Duration::from_millis(100));
