@@ -137,7 +137,8 @@ fn converse(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     stream.set_nodelay(true)?;
-    while let Some(request) = read_request(&mut reader)? {
+    while !reset(shared, &mut stream)? {
+        let Some(request) = read_request(&mut reader)? else { break };
         let answer = decide(shared, &request);
         let status = if answer.breaks_off() { 0 } else { answer.status };
         // Before it is sent: who has the answer may ask at once what was asked.
@@ -148,6 +149,26 @@ fn converse(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Answers a request without taking it off the connection, if a reset is what
+/// shall happen to it: closed with something unread, a connection ends in one
+/// (RFC 1122, 4.2.2.13).
+fn reset(shared: &Shared, stream: &mut TcpStream) -> std::io::Result<bool> {
+    if !shared.resets() {
+        return Ok(false);
+    }
+    let mut head = [0; 4096];
+    let length = stream.peek(&mut head)?;
+    let Some(request) = read_request(&mut &head[..length])? else { return Ok(false) };
+    // Of another path, nothing happens to it and nothing is counted.
+    let answer = decide(shared, &request);
+    if !matches!(answer.fault, Some(FaultKind::ResetAfter(_))) || !answer.breaks_off() {
+        return Ok(false);
+    }
+    shared.requests.lock().unwrap().push(format!("{} {} 0", request.method, request.path));
+    send(shared, &answer, request.method != "HEAD", stream)?;
+    Ok(true)
 }
 
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
@@ -256,8 +277,7 @@ fn send(shared: &Shared, answer: &Answer, with_body: bool, stream: &mut TcpStrea
             stream.write_all(&answer.content[..bytes])?;
             // Time for it to arrive, or the reset overtakes it.
             sleep(Duration::from_millis(50));
-            // Closed with this, a connection ends in a reset (socket(7), SO_LINGER).
-            Ok(rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO))?)
+            Ok(())
         }
         Some(FaultKind::Slow(bytes)) => answer.content.chunks(bytes.max(1)).try_for_each(|chunk| {
             sleep(Duration::from_millis(100));
@@ -278,6 +298,11 @@ fn sleep_until_ended(shared: &Shared, stream: &mut TcpStream) {
 }
 
 impl Shared {
+    fn resets(&self) -> bool {
+        let fault = self.fault.lock().unwrap();
+        fault.as_ref().is_some_and(|fault| matches!(fault.kind, FaultKind::ResetAfter(_)))
+    }
+
     /// The fault that befalls a path now, counted down.
     fn take_fault(&self, path: &str) -> Option<FaultKind> {
         let mut fault = self.fault.lock().unwrap();
