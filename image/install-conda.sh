@@ -149,8 +149,10 @@ install_embedded() {
         return 1
     }
     : >"$root/conda-meta/history"
-    # Not a link: the program finds its installation from where it lies.
-    mv "$lib/conda" "$root/bin/conda"
+    # A link, or the program would be in two layers of the image. It finds its
+    # installation by what is written beside it.
+    printf '%s\n' "$root" >"$lib/conda-root"
+    ln -s "$lib/conda" "$root/bin/conda"
     ln -s ../bin/conda "$root/condabin/conda"
     "$root/bin/conda" shell.posix hook >"$root/etc/profile.d/conda.sh"
     say "embedded: $version at $root"

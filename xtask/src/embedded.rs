@@ -2,7 +2,7 @@
 //! of its own, and so a step of its own: whoever works on the launcher does not
 //! wait for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What every cargo run of it has in common; the target is named so that the
@@ -43,7 +43,28 @@ pub(crate) fn program() -> PathBuf {
 
 /// Where it lies once it is built.
 pub(crate) fn place() -> PathBuf {
+    built("conda")
+}
+
+/// What rattler does with nothing around it, built the same way.
+pub(crate) fn bare_rattler() -> PathBuf {
+    let built_it = cargo(&["build", "--quiet"], "--profile", &["--example", "bare"]);
+    assert!(built_it, "the example of the embedded conda does not build");
+    built("examples/bare")
+}
+
+/// All of it compiled anew into an empty directory, by two cores.
+pub(crate) fn build_into(target: &Path) {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0,1"]).arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--locked", "--jobs", "2", "--target", &triple()]);
+    command.args(["--package", "run-docker-conda", "--profile", "conda"]);
+    command.current_dir(crate::root()).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", target);
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+fn built(name: &str) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
-    target.join(triple()).join("conda/conda")
+    target.join(triple()).join("conda").join(name)
 }

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("native", &["core", "identity"]),
     ("activate", &["testkit"]),
     ("lease", &["testkit"]),
-    ("conda", &["activate", "lease"]),
+    ("conda", &["activate", "lease", "testkit"]),
     ("testkit", &[]),
     ("cli", &["core", "engine", "host", "identity", "image", "lease", "native", "testkit"]),
 ];

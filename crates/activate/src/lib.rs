@@ -18,6 +18,7 @@
 //! - a `conda-meta/state` that cannot be read is a warning, not the end.
 
 mod changes;
+mod condarc;
 mod environments;
 mod files;
 mod hook;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use changes::{Changes, Step};
+pub use condarc::condarc_places;
 pub use environments::{default_name, locate};
 pub use files::{Disk, Files};
 pub use hook::{InstalledFile, installed_files};

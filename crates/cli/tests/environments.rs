@@ -149,3 +149,24 @@ fn what_is_used_is_not_removed() {
     home.says(&["remove", "-y", "a"]);
     assert!(!home.env("a").exists());
 }
+
+#[test]
+fn run_docker_conda_has_them_too() {
+    let home = Home::new();
+    let program = home.sandbox.path("run-docker-conda");
+    symlink(env!("CARGO_BIN_EXE_run-docker"), &program).unwrap();
+    let says = |words: &[&str]| {
+        let output = output(home.sandbox.command(&program).arg("env").args(words));
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // One file under two names counts once.
+    fs::write(home.env("a").join("lib/big"), [7; 1 << 20]).unwrap();
+    fs::hard_link(home.env("a").join("lib/big"), home.env("a").join("lib/again")).unwrap();
+    assert_eq!(says(&["list"]).lines().nth(1).unwrap().split_whitespace().next(), Some("a"));
+    let sizes: serde_json::Value = serde_json::from_str(&says(&["size", "a", "--json"])).unwrap();
+    let bytes = sizes["sizes"]["environments"][0]["bytes"].as_u64().unwrap();
+    assert!((1 << 20..3 << 19).contains(&bytes), "{sizes}");
+    says(&["remove", "-y", "a"]);
+    assert!(!home.env("a").exists() && home.env("broken").exists());
+}

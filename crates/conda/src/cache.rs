@@ -1,6 +1,13 @@
 //! The package cache: archives are fetched, verified, unpacked beside the
 //! cache's entries and renamed into place, so that an entry is whole or not
 //! there at all. Its form is conda's: `NAME-VERSION-BUILD/info/repodata_record.json`.
+//!
+//! No lease guards it, since nothing in it changes once it is there. Two commands
+//! that fetch one package each do so in a directory of their own, and the second
+//! rename finds the first one's result and is content with it. What removes an
+//! entry (`conda clean`, a package of another channel under the same name) moves
+//! it away as a whole first: whoever was about to link from it fails, its
+//! environment as before, and fetches it again the next time.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

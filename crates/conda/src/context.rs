@@ -64,7 +64,7 @@ impl Context {
         let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let cwd = std::env::current_dir().context(|| "reading the working directory".to_owned())?;
         let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("conda"));
-        let root = root_of(&exe);
+        let (root, exe) = installation(exe);
         let home = vars.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
         let active = vars.get("CONDA_PREFIX").filter(|p| !p.is_empty()).map(PathBuf::from);
         let places = Places {
@@ -200,6 +200,19 @@ impl Context {
     }
 }
 
+/// Where this program is installed, and the name that it goes by there. In an
+/// image it lies elsewhere and `bin/conda` is a link to it: the file `conda-root`
+/// beside it names the installation.
+fn installation(exe: PathBuf) -> (PathBuf, PathBuf) {
+    let named = std::fs::read_to_string(exe.with_file_name("conda-root")).unwrap_or_default();
+    let root = PathBuf::from(named.trim_end());
+    let link = root.join("bin/conda");
+    if root.is_absolute() && std::fs::canonicalize(&link).is_ok_and(|real| real == exe) {
+        return (root, link);
+    }
+    (root_of(&exe), exe)
+}
+
 /// `/opt/conda/bin/conda` belongs to `/opt/conda`; a program elsewhere is its
 /// directory's own installation.
 fn root_of(exe: &Path) -> PathBuf {
@@ -213,6 +226,20 @@ fn root_of(exe: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_the_installation_that_is_written_beside_the_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = std::fs::canonicalize(dir.path()).unwrap();
+        let (exe, root) = (dir.join("lib/conda"), dir.join("opt"));
+        std::fs::create_dir_all(dir.join("lib")).unwrap();
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::write(&exe, "").unwrap();
+        std::fs::write(dir.join("lib/conda-root"), format!("{}\n", root.display())).unwrap();
+        assert_eq!(installation(exe.clone()), (dir.join("lib"), exe.clone()), "no link yet");
+        std::os::unix::fs::symlink(&exe, root.join("bin/conda")).unwrap();
+        assert_eq!(installation(exe), (root.clone(), root.join("bin/conda")));
+    }
 
     #[test]
     fn the_installation_is_above_bin() {

@@ -14,6 +14,7 @@ mod error;
 mod explicit;
 mod history;
 mod lock;
+mod moved;
 mod nearest;
 mod net;
 mod pip;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::context::Context;
 use crate::error::{Context as _, Error, Result};
+use crate::lock;
 
 /// Installs; `dir` is where the file lies, so that relative paths in it work.
 ///
@@ -25,7 +26,7 @@ pub(crate) fn install(context: &Context, prefix: &Path, dir: &Path, packages: &[
     list.write_all(packages.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
         .context(what)?;
     let path = context.var("PATH").unwrap_or_default();
-    let status = Command::new(&python)
+    let status = lock::tell_child(&mut Command::new(&python))
         .args(["-m", "pip", "install", "-U", "-r"])
         .arg(list.path())
         .arg("--exists-action=b")

@@ -9,7 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use run_docker_activate::{Disk, Settings, Step, activation};
+use run_docker_activate::{Disk, Settings, Step, activation, condarc_places};
 
 use crate::Failure;
 use crate::prepare::notice;
@@ -74,7 +74,28 @@ fn settings(env: &Variables, root: &Path) -> Settings {
         std::env::split_paths(named.unwrap_or(OsStr::new(ENVS))).filter(|dir| dir.is_absolute()).collect();
     envs_dirs.push(root.join("envs"));
     let python = root.join("bin/python");
-    Settings { envs_dirs, python_exe: python.exists().then_some(python), ..Settings::new(root) }
+    let mut settings =
+        Settings { envs_dirs, python_exe: python.exists().then_some(python), ..Settings::new(root) };
+    for file in condarc_places(root, env.all()).iter().flat_map(|place| condarc_files(place)) {
+        // What cannot be read, or is broken, conda itself complains about.
+        if let Ok(text) = std::fs::read_to_string(file) {
+            settings.take_condarc(&text);
+        }
+    }
+    settings.take_variables(env.all());
+    settings
+}
+
+/// A file, or the YAML files of a `condarc.d`, by name.
+fn condarc_files(place: &Path) -> Vec<PathBuf> {
+    if !place.ends_with("condarc.d") {
+        return vec![place.to_owned()];
+    }
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|file| file.extension().is_some_and(|e| e == "yml" || e == "yaml")).collect();
+    files.sort();
+    files
 }
 
 fn those_there_are(dirs: &[PathBuf]) -> String {
@@ -160,6 +181,29 @@ mod tests {
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "sourced\n2 a  b\n");
         assert_eq!(output.status.code(), Some(7));
+    }
+
+    #[test]
+    fn the_prompt_is_as_the_condarc_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("envs/a/conda-meta")).unwrap();
+        let pairs = |more: &[(&str, &str)]| {
+            let (envs, home) = (dir.path().join("envs"), dir.path().to_str().unwrap());
+            let own = [("CONDA_ENVS_PATH", envs.to_str().unwrap()), ("HOME", home)];
+            Variables::of_pairs(&[&own, more].concat())
+        };
+        let modifier = |mut env: Variables| {
+            activate("a", &mut env).ok().unwrap();
+            env.get("CONDA_PROMPT_MODIFIER").unwrap().to_owned()
+        };
+        assert_eq!(modifier(pairs(&[])), "(a) ");
+        std::fs::write(dir.path().join(".condarc"), "env_prompt: '[{name}] '\n").unwrap();
+        assert_eq!(modifier(pairs(&[])), "[a] ");
+        let more = dir.path().join(".conda/condarc.d");
+        std::fs::create_dir_all(&more).unwrap();
+        std::fs::write(more.join("b.yml"), "changeps1: false\n").unwrap();
+        assert_eq!(modifier(pairs(&[])), "");
+        assert_eq!(modifier(pairs(&[("CONDA_CHANGEPS1", "yes")])), "[a] ");
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub struct Guard {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Gives a lease back from any thread, a signal's for example.
+/// Looks after a lease, and gives it back, from any thread, a signal's for
+/// example.
 #[derive(Clone, Debug)]
 pub struct Releaser(Arc<Shared>);
 
@@ -78,10 +79,9 @@ impl Guard {
         self.releaser.0.state().lost
     }
 
-    /// True when the lease turns out to be another's in this moment; a look at
-    /// the disk, for the step that cannot be undone.
+    /// As [`Releaser::check_lost`].
     pub fn check_lost(&self) -> bool {
-        self.releaser.0.check()
+        self.releaser.check_lost()
     }
 
     /// Touches it, for a holder without a thread; true when it is lost.
@@ -89,13 +89,12 @@ impl Guard {
         self.releaser.0.beat()
     }
 
-    /// For the environment of programs started under the lease
-    /// ([`INHERIT_VARIABLE`](crate::INHERIT_VARIABLE)).
+    /// As [`Releaser::inheritance`].
     pub fn inheritance(&self) -> Option<&str> {
-        self.releaser.0.identity.token()
+        self.releaser.inheritance()
     }
 
-    /// Something that can give it back from elsewhere.
+    /// Something that can look after it, and give it back, from elsewhere.
     pub fn releaser(&self) -> Releaser {
         self.releaser.clone()
     }
@@ -111,6 +110,19 @@ impl Drop for Guard {
 }
 
 impl Releaser {
+    /// True when the lease turns out to be another's in this moment; a look at
+    /// the disk, for the step that cannot be undone. One that was given back is
+    /// not lost.
+    pub fn check_lost(&self) -> bool {
+        self.0.check()
+    }
+
+    /// For the environment of programs started under the lease
+    /// ([`INHERIT_VARIABLE`](crate::INHERIT_VARIABLE)).
+    pub fn inheritance(&self) -> Option<&str> {
+        self.0.identity.token()
+    }
+
     /// Gives the lease back; a second time does nothing.
     pub fn release(&self) {
         let shared = &self.0;

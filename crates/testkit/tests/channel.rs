@@ -94,6 +94,10 @@ fn the_server_serves_and_fails_as_told() {
     assert_eq!((code, wrong.len(), wrong == content), (0, content.len(), false));
     fail(FaultKind::Silent);
     assert_eq!(fetch(&server, "file", &["--max-time", "2"]), (28, Vec::new()));
+    fail(FaultKind::StallsAfter(500));
+    assert_eq!(fetch(&server, "file", &["--max-time", "2"]), (28, content[..500].to_vec()));
+    fail(FaultKind::ResetAfter(500));
+    assert_eq!(fetch(&server, "file", &[]).0, 56);
     fail(FaultKind::Status(503));
     assert_eq!(fetch(&server, "file", &["-f"]).0, 22);
     server.set_fault(Some(Fault::new("file", FaultKind::Status(500)).times(1)));

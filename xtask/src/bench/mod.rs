@@ -1,6 +1,8 @@
 //! Side-by-side measurements, each held against a bar. See bench/README.md.
 
 mod chart;
+mod conda;
+mod conda_build;
 mod data;
 mod engine_alone;
 mod fresh;
@@ -31,13 +33,18 @@ pub(crate) enum Name {
     Data,
     /// What the launcher itself costs
     Launcher,
+    /// The embedded conda against the real one and bare rattler; what `-n NAME` adds to a start
+    Conda,
+    /// What compiling the embedded conda takes (minutes)
+    CondaBuild,
     /// From a fresh clone to a prompt, with no registry (minutes)
     Fresh,
     /// Every one of them
     All,
 }
 
-const EACH: [Name; 5] = [Name::Run, Name::Identity, Name::Data, Name::Launcher, Name::Fresh];
+const EACH: [Name; 7] =
+    [Name::Run, Name::Identity, Name::Data, Name::Launcher, Name::Conda, Name::CondaBuild, Name::Fresh];
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -107,6 +114,8 @@ pub(crate) fn run(args: &BenchArgs, program: PathBuf) -> bool {
             Name::Identity => identity::measure(&setup),
             Name::Data => data::measure(&setup),
             Name::Launcher => launcher::measure(&setup),
+            Name::Conda => conda::measure(&setup),
+            Name::CondaBuild => conda_build::measure(),
             Name::Fresh | Name::All => fresh::measure(),
         };
         let Findings { name, title, series, checks, notes } = found;

@@ -127,6 +127,9 @@ pub(crate) enum VarsVerb {
         /// KEY=VALUE
         #[arg(required = true, value_name = "KEY=VALUE")]
         vars: Vec<String>,
+        /// How long to wait for another command that changes the environment, in seconds
+        #[arg(long, value_name = "SECONDS")]
+        lock_timeout: Option<u64>,
     },
     /// Unset some
     Unset {
@@ -135,5 +138,8 @@ pub(crate) enum VarsVerb {
         /// KEY
         #[arg(required = true, value_name = "KEY")]
         vars: Vec<String>,
+        /// How long to wait for another command that changes the environment, in seconds
+        #[arg(long, value_name = "SECONDS")]
+        lock_timeout: Option<u64>,
     },
 }

@@ -495,6 +495,9 @@ pub(crate) struct RenameArgs {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) prompt: Prompt,
+    /// How long to wait for another command that changes the environment, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) lock_timeout: Option<u64>,
     /// The new name
     pub(crate) destination: String,
 }

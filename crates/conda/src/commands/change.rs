@@ -17,7 +17,7 @@ use crate::report::{self, Progress};
 use crate::solve::{self, Mode, Request};
 use crate::spec::Spec;
 use crate::transaction::{self, Plan};
-use crate::{channels, envs, explicit, history, lock, records, system};
+use crate::{channels, envs, explicit, history, lock, moved, records, system};
 
 /// A wish about an environment.
 #[derive(Clone, Debug)]
@@ -109,6 +109,7 @@ pub(crate) async fn fulfil(context: &Context, wish: Wish) -> Result<bool> {
         transaction::prepare(context, &wish.prefix)?;
     }
     let installed = records::read(&wish.prefix)?;
+    moved::warn(context, &wish.prefix, &installed);
     let mut plan = if wish.archives.is_empty() {
         solved(context, &wish, installed, &progress).await?
     } else {

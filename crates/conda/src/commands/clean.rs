@@ -77,8 +77,18 @@ pub(crate) fn run(context: &mut Context, args: &CleanArgs) -> Result<()> {
     Ok(())
 }
 
+/// A package's directory goes away as a whole before it is emptied: who is about
+/// to link from it finds all of it, or nothing and says so.
 fn remove_path(path: &Path) -> Result<()> {
     if path.is_dir() {
+        let unseen = path.parent().zip(path.file_name()).filter(|_| path.join("info").is_dir());
+        if let Some((cache, name)) = unseen {
+            let dir = cache.join(PARTIAL);
+            let aside = dir.join(format!("removed-{}-{}", name.to_string_lossy(), std::process::id()));
+            if std::fs::create_dir_all(&dir).and_then(|()| std::fs::rename(path, &aside)).is_ok() {
+                return remove_tree(&aside);
+            }
+        }
         remove_tree(path)
     } else {
         std::fs::remove_file(path).or_else(|e| {

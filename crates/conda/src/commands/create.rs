@@ -1,12 +1,13 @@
 //! `conda create`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::change::{self, Wish};
 use super::{clone, replaced};
 use crate::args::{CreateArgs, Target};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::lock::{self, Lock};
 use crate::report;
 use crate::spec::Spec;
 use crate::{envs, transaction};
@@ -18,7 +19,7 @@ use crate::{envs, transaction};
 pub(crate) async fn run(context: &mut Context, args: CreateArgs) -> Result<()> {
     context.prompt(&args.prompt);
     context.channels(&args.channels)?;
-    let prefix = new_prefix(context, &args.target)?;
+    let (prefix, _lock) = new_prefix(context, &args.target, args.solve.lock_timeout)?;
     let wanted = args.target.name.clone().unwrap_or_else(|| prefix.display().to_string());
     if let Some(source) = &args.clone {
         if !args.packages.is_empty() {
@@ -65,11 +66,16 @@ pub(crate) fn add_defaults(context: &Context, wish: &mut Wish) -> Result<()> {
     Ok(())
 }
 
-/// Where the new environment will be.
+/// Where the new environment will be, and the right to make it there: taken
+/// before the first look, since what lies there may be another's half-made one.
 ///
 /// # Errors
 /// No name, a reserved one, something is there already.
-pub(crate) fn new_prefix(context: &Context, target: &Target) -> Result<std::path::PathBuf> {
+pub(crate) fn new_prefix(
+    context: &Context,
+    target: &Target,
+    timeout: Option<u64>,
+) -> Result<(PathBuf, Option<Lock>)> {
     if target.name.is_none() && target.prefix.is_none() {
         return Err(Error::named("ArgumentError", "one of the arguments -n/--name -p/--prefix is required"));
     }
@@ -80,7 +86,10 @@ pub(crate) fn new_prefix(context: &Context, target: &Target) -> Result<std::path
     if prefix.to_string_lossy().contains(':') {
         return Err(Error::value("Cannot create a conda environment with ':' in the prefix. Aborting."));
     }
+    let mut lock = None;
     if !context.dry_run {
+        envs::require_writable(&prefix)?;
+        lock = Some(lock::take(context, &prefix, timeout)?);
         replaced::recover(&prefix)?;
         if transaction::interrupted(&prefix) {
             transaction::prepare(context, &prefix)?;
@@ -95,10 +104,7 @@ pub(crate) fn new_prefix(context: &Context, target: &Target) -> Result<std::path
     } else {
         vacant(&prefix)?;
     }
-    if !context.dry_run {
-        envs::require_writable(&prefix)?;
-    }
-    Ok(prefix)
+    Ok((prefix, lock))
 }
 
 fn vacant(prefix: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::envfile::EnvFile;
 use crate::error::{Error, Result};
 use crate::solve::Mode;
 use crate::spec::Spec;
-use crate::{pip, report};
+use crate::{envs, lock, pip, report};
 
 /// Runs it.
 ///
@@ -123,7 +123,8 @@ async fn create_from_file(context: &mut Context, args: EnvCreateArgs) -> Result<
         )
         .with_hint("conda env create -n NAME"));
     }
-    let prefix = create::new_prefix(context, &target)?;
+    // Until pip has done its part as well.
+    let (prefix, _lock) = create::new_prefix(context, &target, args.solve.lock_timeout)?;
     let mut wish = Wish::new(prefix.clone(), &args.solve);
     wish.create = true;
     wish.specs = specs(context, &file)?;
@@ -147,6 +148,11 @@ async fn update_from_file(context: &mut Context, args: EnvUpdateArgs) -> Result<
         target.name.clone_from(&file.name);
     }
     let prefix = context.target(&target)?;
+    let mut _lock = None;
+    if !context.dry_run {
+        envs::require_writable(&prefix)?;
+        _lock = Some(lock::take(context, &prefix, args.solve.lock_timeout)?);
+    }
     let mut wish = Wish::new(prefix.clone(), &args.solve);
     // As conda: an environment that is not there is made.
     wish.create = !prefix.exists();

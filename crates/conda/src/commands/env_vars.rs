@@ -10,7 +10,7 @@ use crate::args::{EnvConfigWhat, VarsVerb};
 use crate::context::Context;
 use crate::error::{Context as _, Error, Result};
 use crate::records::write_whole;
-use crate::report;
+use crate::{lock, report};
 
 /// `conda env config vars`.
 ///
@@ -29,8 +29,9 @@ pub(crate) fn run(context: &mut Context, what: EnvConfigWhat) -> Result<()> {
             }
             Ok(())
         }
-        VarsVerb::Set { target, vars } => {
+        VarsVerb::Set { target, vars, lock_timeout } => {
             let prefix = context.existing(&target)?;
+            let _lock = lock::take(context, &prefix, lock_timeout)?;
             let pairs = vars.iter().map(|word| match word.split_once('=') {
                 Some((name, value)) if !name.trim().is_empty() => {
                     Ok((name.trim().to_owned(), value.to_owned()))
@@ -43,8 +44,9 @@ pub(crate) fn run(context: &mut Context, what: EnvConfigWhat) -> Result<()> {
             say_again(context, &prefix);
             Ok(())
         }
-        VarsVerb::Unset { target, vars } => {
+        VarsVerb::Unset { target, vars, lock_timeout } => {
             let prefix = context.existing(&target)?;
+            let _lock = lock::take(context, &prefix, lock_timeout)?;
             change(&prefix, |all| vars.iter().for_each(|name| drop(all.remove(name.trim()))))?;
             say_again(context, &prefix);
             Ok(())

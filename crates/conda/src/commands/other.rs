@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::envfile::EnvFile;
 use crate::error::{Error, Result};
 use crate::spec::Spec;
-use crate::{records, report};
+use crate::{envs, lock, records, report};
 
 /// `conda compare FILE`: true when the environment has what the file asks for.
 ///
@@ -72,7 +72,17 @@ pub(crate) async fn rename(context: &mut Context, args: RenameArgs) -> Result<()
     } else {
         Target { name: Some(args.destination.clone()), prefix: None }
     };
-    let prefix = create::new_prefix(context, &target)?;
+    // Both, in the order in which everybody takes them.
+    let mut both = [source.clone(), context.target(&target)?];
+    both.sort();
+    let mut _locks = Vec::new();
+    if !context.dry_run {
+        for prefix in &both {
+            envs::require_writable(prefix)?;
+            _locks.push(lock::take(context, prefix, args.lock_timeout)?);
+        }
+    }
+    let (prefix, _lock) = create::new_prefix(context, &target, args.lock_timeout)?;
     let absolute = source.display().to_string();
     clone::run(context, &absolute, &prefix, &SolveArgs::default()).await?;
     context.yes = true;

@@ -229,6 +229,7 @@ pub(crate) async fn all(
         &[]
     };
     steps.iter().for_each(|step| progress.step(step).done());
+    lock::require_kept()?;
     delete(&prefix)?;
     context.unregister_environment(&prefix);
     if context.json {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::envs::{is_environment, remove_tree};
 use crate::error::{Context as _, Result};
-use crate::report;
+use crate::{lock, report};
 
 /// The one that was there, if there was one.
 pub(crate) struct Replaced {
@@ -41,6 +41,7 @@ pub(crate) fn set_aside(prefix: &Path) -> Result<Replaced> {
         return Ok(Replaced { prefix: prefix.to_owned(), aside: None });
     }
     let aside = place(prefix);
+    lock::require_kept()?;
     std::fs::rename(prefix, &aside).context(|| format!("moving {} aside", prefix.display()))?;
     Ok(Replaced { prefix: prefix.to_owned(), aside: Some(aside) })
 }
@@ -52,6 +53,7 @@ impl Replaced {
     /// The old one cannot be removed, or moved back.
     pub(crate) fn end(self, good: bool) -> Result<()> {
         let Some(aside) = self.aside else { return Ok(()) };
+        lock::require_kept()?;
         if good && is_environment(&self.prefix) {
             return remove_tree(&aside);
         }

@@ -76,7 +76,7 @@ fn compile(prefix: &Path, python: &PythonInfo, sources: &[&Path]) -> Result<()> 
         command.args(["-j", "0"]);
     }
     // A python that does not run here (another architecture) compiles nothing.
-    let _ = command.status();
+    let _ = crate::lock::tell_child(&mut command).status();
     Ok(())
 }
 

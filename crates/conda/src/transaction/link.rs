@@ -104,6 +104,9 @@ impl Linker<'_> {
             let error =
                 Error::new(format!("linking {} of the package {}", destination.display(), package.name));
             match e.kind() {
+                std::io::ErrorKind::NotFound if !package.source.exists() => error.with_source(e).with_hint(
+                    "another command has removed the package from the cache (conda clean): the same command once more fetches it",
+                ),
                 std::io::ErrorKind::NotFound if !source.exists() && source.symlink_metadata().is_err() => {
                     error.with_source(e).with_hint(format!(
                         "the package cache is damaged: rm -r {} and try again",

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::envs;
 use crate::error::{Context as _, Error, Result};
 use crate::history::{self, Revision};
+use crate::lock;
 use crate::records::{self, Installed};
 use crate::report::{self, Progress};
 use journal::{Journal, NewFile};
@@ -162,11 +163,19 @@ impl Plan {
         for gone in &self.unlink {
             scripts::run(&self.prefix, &context.root, gone.repodata(), When::PreUnlink)?;
         }
+        lock::require_kept()?;
         UNDER_WAY.store(true, Ordering::SeqCst);
         context.alive()?;
         let open = journal.open(&self.prefix)?;
         let step = progress.step("Executing transaction");
-        match open.save().and_then(|()| self.change(context, cache, &packages, python.as_ref())) {
+        let changed = open.save().and_then(|()| self.change(context, cache, &packages, python.as_ref()));
+        // Whoever took the environment over has undone this change, or will, and
+        // may be in the midst of another: nothing is done any more, not even that.
+        if let Err(lost) = lock::require_kept() {
+            step.failed();
+            return Err(lost);
+        }
+        match changed {
             Ok(()) => open.commit()?,
             Err(error) => {
                 step.failed();

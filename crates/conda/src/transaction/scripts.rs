@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use rattler_conda_types::RepoDataRecord;
 
 use crate::error::{Error, Result};
+use crate::lock;
 
 /// When a script is run.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ pub(crate) fn run(prefix: &Path, root: &Path, record: &RepoDataRecord, when: Whe
         return Ok(());
     }
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("bash")
+    let output = lock::tell_child(&mut Command::new("bash"))
         .arg("-x")
         .arg(&script)
         .current_dir(&bin)

@@ -147,12 +147,14 @@ impl World {
         for subdir in ["linux-64", "linux-aarch64"] {
             world.index(subdir, &json!({}));
         }
-        let rc = format!(
-            "channels: ['file://{}']\nadd_pip_as_python_dependency: false\n",
-            world.channel().display()
-        );
-        std::fs::write(world.path("home/.condarc"), rc).unwrap();
+        world.condarc(&format!("channels: ['file://{}']\n", world.channel().display()));
         world
+    }
+
+    /// The configuration; no package of ours is a pip.
+    pub fn condarc(&self, text: &str) {
+        let rc = format!("{text}add_pip_as_python_dependency: false\n");
+        std::fs::write(self.path("home/.condarc"), rc).unwrap();
     }
 
     pub fn publish(&self, packages: &[Package]) {

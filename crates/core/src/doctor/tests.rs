@@ -4,13 +4,10 @@ use run_docker_identity::{Group, Identity};
 
 fn facts(kind: EngineKind, mode: EngineMode) -> EngineFacts {
     EngineFacts {
-        kind,
-        mode,
         version: "1.0".into(),
         endpoint: "/store".into(),
-        cdi: false,
         runtimes: vec!["runc".into()],
-        security_options: vec![],
+        ..EngineFacts::plain(kind, mode)
     }
 }
 
@@ -94,7 +91,7 @@ fn well() -> Survey {
 }
 
 fn gpu() -> Gpu {
-    Gpu { index: 0, uuid: "GPU-aa".into(), name: "NVIDIA H100".into(), mig: vec![] }
+    Gpu { index: 0, uuid: "GPU-aa".into(), name: "NVIDIA H100".into(), mig: vec![], nodes: vec![] }
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub enum FaultKind {
     Slow(usize),
     /// Nothing comes, and the connection stays open.
     Silent,
+    /// That many bytes come, then nothing more, and the connection stays open.
+    StallsAfter(usize),
+    /// After that many bytes the connection is reset: an error, no end.
+    ResetAfter(usize),
     /// An answer with this status and no content.
     Status(u16),
 }
@@ -133,7 +137,8 @@ fn converse(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     stream.set_nodelay(true)?;
-    while let Some(request) = read_request(&mut reader)? {
+    while !reset(shared, &mut stream)? {
+        let Some(request) = read_request(&mut reader)? else { break };
         let answer = decide(shared, &request);
         let status = if answer.breaks_off() { 0 } else { answer.status };
         // Before it is sent: who has the answer may ask at once what was asked.
@@ -146,14 +151,37 @@ fn converse(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Answers a request without taking it off the connection, if a reset is what
+/// shall happen to it: closed with something unread, a connection ends in one
+/// (RFC 1122, 4.2.2.13).
+fn reset(shared: &Shared, stream: &mut TcpStream) -> std::io::Result<bool> {
+    if !shared.resets() {
+        return Ok(false);
+    }
+    let mut head = [0; 4096];
+    let length = stream.peek(&mut head)?;
+    let Some(request) = read_request(&mut &head[..length])? else { return Ok(false) };
+    // Of another path, nothing happens to it and nothing is counted.
+    let answer = decide(shared, &request);
+    if !matches!(answer.fault, Some(FaultKind::ResetAfter(_))) || !answer.breaks_off() {
+        return Ok(false);
+    }
+    shared.requests.lock().unwrap().push(format!("{} {} 0", request.method, request.path));
+    send(shared, &answer, request.method != "HEAD", stream)?;
+    Ok(true)
+}
+
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
     }
     let mut words = line.split_whitespace();
-    let (method, path) =
-        (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let method = words.next().unwrap_or_default().to_owned();
+    // To a proxy, the whole address is named (RFC 9112, 3.2.2).
+    let path = words.next().unwrap_or_default();
+    let path = path.strip_prefix("http://").map_or(path, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
+    let path = path.to_owned();
     let mut request = Request { method, path, range: None, known: None, close: line.contains("HTTP/1.0") };
     loop {
         let mut line = String::new();
@@ -190,7 +218,9 @@ impl Answer {
     /// The client will not get all of it.
     fn breaks_off(&self) -> bool {
         match self.fault {
-            Some(FaultKind::DeadAfter(bytes)) => bytes < self.content.len(),
+            Some(
+                FaultKind::DeadAfter(bytes) | FaultKind::StallsAfter(bytes) | FaultKind::ResetAfter(bytes),
+            ) => bytes < self.content.len(),
             Some(FaultKind::Silent) => true,
             _ => false,
         }
@@ -238,6 +268,17 @@ fn send(shared: &Shared, answer: &Answer, with_body: bool, stream: &mut TcpStrea
             stream.write_all(&answer.content[..bytes])?;
             stream.shutdown(Shutdown::Both)
         }
+        Some(FaultKind::StallsAfter(bytes)) if answer.breaks_off() => {
+            stream.write_all(&answer.content[..bytes])?;
+            sleep_until_ended(shared, stream);
+            Ok(())
+        }
+        Some(FaultKind::ResetAfter(bytes)) if answer.breaks_off() => {
+            stream.write_all(&answer.content[..bytes])?;
+            // Time for it to arrive, or the reset overtakes it.
+            sleep(Duration::from_millis(50));
+            Ok(())
+        }
         Some(FaultKind::Slow(bytes)) => answer.content.chunks(bytes.max(1)).try_for_each(|chunk| {
             sleep(Duration::from_millis(100));
             stream.write_all(chunk)
@@ -257,6 +298,11 @@ fn sleep_until_ended(shared: &Shared, stream: &mut TcpStream) {
 }
 
 impl Shared {
+    fn resets(&self) -> bool {
+        let fault = self.fault.lock().unwrap();
+        fault.as_ref().is_some_and(|fault| matches!(fault.kind, FaultKind::ResetAfter(_)))
+    }
+
     /// The fault that befalls a path now, counted down.
     fn take_fault(&self, path: &str) -> Option<FaultKind> {
         let mut fault = self.fault.lock().unwrap();
