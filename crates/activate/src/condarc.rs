@@ -135,7 +135,8 @@ mod tests {
         let places = condarc_places(Path::new("/opt/conda"), &of(&[("HOME", "/h"), ("CONDARC", "/c")]));
         let at = |path: &str| places.iter().position(|place| place == Path::new(path)).unwrap();
         let order =
-            ["/etc/conda/.condarc", "/opt/conda/.condarc", "/h/.config/conda/condarc.d", "/h/.condarc", "/c"].map(at);
+            ["/etc/conda/.condarc", "/opt/conda/.condarc", "/h/.config/conda/condarc.d", "/h/.condarc", "/c"]
+                .map(at);
         assert!(order.is_sorted() && order[4] == places.len() - 1, "{places:?}");
     }
 }

@@ -76,7 +76,10 @@ fn environments_are_listed_and_measured() {
     assert!(home.says(&["size"]).contains("\ntogether "));
     let (code, said) = home.fails(&["size", "b"]);
     assert_eq!(code, 64);
-    assert!(said.contains("there is no environment \"b\"") && said.contains("there are: a, broken, data"), "{said}");
+    assert!(
+        said.contains("there is no environment \"b\"") && said.contains("there are: a, broken, data"),
+        "{said}"
+    );
     // Another place, by the same settings as a run has.
     home.sandbox.runconfigs("conda_envs: elsewhere\n");
     assert_eq!(

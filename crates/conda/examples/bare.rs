@@ -11,7 +11,8 @@ use std::str::FromStr as _;
 use rattler::install::Installer;
 use rattler::package_cache::PackageCache;
 use rattler_conda_types::{
-    Channel, ChannelConfig, GenericVirtualPackage, MatchSpec, ParseStrictness, RepoDataRecord, Subdir, Version,
+    Channel, ChannelConfig, GenericVirtualPackage, MatchSpec, ParseStrictness, RepoDataRecord, Subdir,
+    Version,
 };
 use rattler_networking::LazyClient;
 use rattler_repodata_gateway::{Gateway, RepoData};
@@ -40,7 +41,8 @@ async fn install(channel: &str, cache: &Path, prefix: &Path, specs: Vec<MatchSpe
     builder.set_cache_dir(cache.join("cache"));
     let query = builder.finish().query([channel], [platform, Subdir::NoArch], specs.clone());
     let available = query.recursive(true).execute().await.unwrap().repodata;
-    let buckets: Vec<Vec<&RepoDataRecord>> = available.iter().map(|one: &RepoData| one.iter().collect()).collect();
+    let buckets: Vec<Vec<&RepoDataRecord>> =
+        available.iter().map(|one: &RepoData| one.iter().collect()).collect();
     let task = SolverTask {
         virtual_packages: machine(),
         specs: specs.clone(),

@@ -34,9 +34,7 @@ fn made_at(prefix: &Path, installed: &[Installed]) -> Option<PathBuf> {
     let programs = installed
         .iter()
         .flat_map(|one| &one.record.paths_data.paths)
-        .filter(|path| {
-            path.path_type == PathType::UnixPythonEntryPoint || path.prefix_placeholder.is_some()
-        })
+        .filter(|path| path.path_type == PathType::UnixPythonEntryPoint || path.prefix_placeholder.is_some())
         .filter(|path| path.relative_path.starts_with("bin"))
         .take(LOOKED_AT);
     let mut named = programs.filter_map(|path| {
@@ -45,7 +43,8 @@ fn made_at(prefix: &Path, installed: &[Installed]) -> Option<PathBuf> {
         file.take(512).read_to_string(&mut line).ok()?;
         interpreter_of(&line)
     });
-    let other = |named: &PathBuf| named != prefix && std::fs::canonicalize(named).ok().as_ref() != Some(&real);
+    let other =
+        |named: &PathBuf| named != prefix && std::fs::canonicalize(named).ok().as_ref() != Some(&real);
     named.next().filter(other)
 }
 

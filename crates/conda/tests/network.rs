@@ -20,8 +20,7 @@ fn served(more: &str) -> (World, Server) {
     (world, server)
 }
 
-const SOON: &str =
-    "remote_read_timeout_secs: 1\nremote_connect_timeout_secs: 2\nremote_max_retries: 1\nremote_backoff_factor: 0.1\n";
+const SOON: &str = "remote_read_timeout_secs: 1\nremote_connect_timeout_secs: 2\nremote_max_retries: 1\nremote_backoff_factor: 0.1\n";
 
 /// No environment, no package, nothing half fetched.
 fn nothing_is_left(world: &World, why: &str) {
@@ -103,7 +102,11 @@ fn proxies_come_from_the_configuration_and_from_variables() {
     assert!(said.contains("CondaHTTPError") && said.contains("channel.invalid"), "{said}");
     let by_variable = world.command("create -y -n a x").env("http_proxy", &url).output().unwrap();
     assert!(by_variable.status.success(), "{}", text(&by_variable.stderr));
-    assert!(server.requests().iter().any(|line| line == "GET /noarch/x-1.0-0.conda 200"), "{:?}", server.requests());
+    assert!(
+        server.requests().iter().any(|line| line == "GET /noarch/x-1.0-0.conda 200"),
+        "{:?}",
+        server.requests()
+    );
     for (number, servers) in [format!("http: '{url}'"), format!("all: '{url}'")].iter().enumerate() {
         world.ok("clean -y --all");
         world.condarc(&format!("channels: ['http://channel.invalid']\nproxy_servers:\n  {servers}\n{SOON}"));

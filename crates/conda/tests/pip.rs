@@ -32,7 +32,11 @@ fn world() -> World {
 }
 
 fn file(world: &World, pip: &[&str]) {
-    let lines: String = ["--no-index", "--find-links ./wheels"].iter().chain(pip).map(|line| format!("      - {line}\n")).collect();
+    let lines: String = ["--no-index", "--find-links ./wheels"]
+        .iter()
+        .chain(pip)
+        .map(|line| format!("      - {line}\n"))
+        .collect();
     let text = format!(
         "name: a\ndependencies:\n  - python=3.11\n  - six\n  - pip\n  - pip:\n{lines}variables:\n  KEY: value\n"
     );
@@ -70,12 +74,17 @@ fn pips_packages_of_a_file_are_installed_updated_and_exported() {
 #[test]
 fn what_a_file_leaves_out_is_said() {
     let world = world();
-    let lines = "name: a\ndependencies:\n  - pip:\n      - --no-index\n      - --find-links ./wheels\n      - also\n";
+    let lines =
+        "name: a\ndependencies:\n  - pip:\n      - --no-index\n      - --find-links ./wheels\n      - also\n";
     std::fs::write(world.path("environment.yml"), lines).unwrap();
     let output = world.run("env create");
     // pip is added, and brings a python with it.
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("pip itself is none of its dependencies"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("pip itself is none of its dependencies"),
+        "{}",
+        text(&output.stderr)
+    );
     std::fs::write(world.path("environment.yml"), "name: b\ndependencies:\n  - npm:\n      - x\n").unwrap();
     let said = world.fails(1, "env create");
     assert!(said.contains("packages of 'npm' cannot be installed"), "{said}");

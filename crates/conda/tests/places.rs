@@ -26,7 +26,10 @@ fn world() -> World {
         Package::new("y", "1.0"),
         waiting(),
         Package::new("python", "3.11.4").file("bin/python3.11", "#!/bin/sh\nexit 0\n"),
-        Package::new("pure", "1.0").needs("python").python("pure-run = pure.main:run").file("site-packages/pure/main.py", ""),
+        Package::new("pure", "1.0")
+            .needs("python")
+            .python("pure-run = pure.main:run")
+            .file("site-packages/pure/main.py", ""),
     ])
 }
 
@@ -55,7 +58,9 @@ fn another_users_environment_is_read_and_not_changed() {
     [world.path(""), world.path("home")].iter().for_each(|path| open(path));
     let closed = [world.path("envs"), world.env("a"), world.env("a").join("conda-meta")];
     if !root {
-        closed.iter().for_each(|path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o555)).unwrap());
+        closed
+            .iter()
+            .for_each(|path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o555)).unwrap());
     }
     let run = |words: &str| {
         let mut command = std::process::Command::new(if root { "setpriv" } else { "env" });
@@ -68,11 +73,20 @@ fn another_users_environment_is_read_and_not_changed() {
     };
     std::fs::copy(World::program(), world.path("conda")).unwrap();
     assert!(text(&run("list -n a").stdout).contains("\nx "));
-    for words in ["install -y -n a y", "remove -y -n a x", "env remove -y -n a", "create -y -n b x", "env config vars set A=1 -n a"] {
+    for words in [
+        "install -y -n a y",
+        "remove -y -n a x",
+        "env remove -y -n a",
+        "create -y -n b x",
+        "env config vars set A=1 -n a",
+    ] {
         let output = run(words);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{words}: {said}");
-        assert!(said.contains("EnvironmentNotWritableError") && said.contains("belongs to somebody else"), "{words}: {said}");
+        assert!(
+            said.contains("EnvironmentNotWritableError") && said.contains("belongs to somebody else"),
+            "{words}: {said}"
+        );
         assert!(said.contains("hint: "), "{words}: {said}");
     }
     closed.iter().for_each(|path| open(path));
@@ -106,7 +120,10 @@ fn a_broken_prefix_is_named_and_can_be_removed() {
     world.ok("create -y -n a x");
     std::fs::remove_file(world.env("a").join("conda-meta/history")).unwrap();
     let said = world.fails(1, "install -y -n a y");
-    assert!(said.contains("DirectoryNotACondaEnvironmentError") && said.contains("conda-meta/history"), "{said}");
+    assert!(
+        said.contains("DirectoryNotACondaEnvironmentError") && said.contains("conda-meta/history"),
+        "{said}"
+    );
     let said = world.fails(1, "create -y -n a y");
     assert!(said.contains("prefix already exists") && said.contains("hint: "), "{said}");
     std::fs::write(world.env("a").join("conda-meta/history"), "").unwrap();
@@ -134,7 +151,10 @@ fn what_is_being_made_is_not_mended_by_the_next() {
         let said = text(&output.stderr);
         // What is not yet an environment cannot be renamed, nor get variables.
         let none = said.contains("Not a conda environment") || said.contains("NotACondaEnvironment");
-        assert!(said.contains("LockError") && said.contains("conda create -y -n a waits") || none, "{words}: {said}");
+        assert!(
+            said.contains("LockError") && said.contains("conda create -y -n a waits") || none,
+            "{words}: {said}"
+        );
     }
     let by_variable = world.command("create -y -n a x").env("CONDA_LOCK_TIMEOUT", "0.1").output().unwrap();
     assert!(text(&by_variable.stderr).contains("LockError"), "{}", text(&by_variable.stderr));
@@ -172,7 +192,10 @@ fn verbs_that_change_an_environment_wait_for_each_other() {
         }
         let output = world.run(&format!("{words} --lock-timeout 0"));
         let said = text(&output.stderr);
-        assert!(said.contains("LockError") && said.contains("conda install -y -n a waits"), "{words}: {said}");
+        assert!(
+            said.contains("LockError") && said.contains("conda install -y -n a waits"),
+            "{words}: {said}"
+        );
     }
     std::fs::write(world.path("go"), "").unwrap();
     let first = first.wait_with_output().unwrap();
@@ -183,7 +206,10 @@ fn verbs_that_change_an_environment_wait_for_each_other() {
 #[test]
 fn what_a_script_of_a_package_starts_has_the_lease_too() {
     let inner = "\"$CONDA\" env config vars set INNER=1 -p \"$PREFIX\"; echo \"$CONDA_LOCK_TIMEOUT\" >\"$PREFIX/../../timeout\"\n";
-    let world = World::new(&[Package::new("x", "1.0"), Package::new("calls", "1.0").file("bin/.calls-post-link.sh", inner)]);
+    let world = World::new(&[
+        Package::new("x", "1.0"),
+        Package::new("calls", "1.0").file("bin/.calls-post-link.sh", inner),
+    ]);
     world.ok("create -y -n a x");
     world.ok("install -y -n a calls --lock-timeout 7");
     assert_eq!(world.ok("env config vars list -n a"), "INNER = 1\n");
@@ -198,7 +224,8 @@ fn a_command_that_lost_its_lease_changes_nothing_more() {
     let child = start(&world, "install -y -n a waits");
     until("it has begun", || world.path("begun").exists());
     let lease = world.path("envs/.a.lease");
-    std::fs::write(world.path("envs/.other"), std::fs::read_to_string(&lease).unwrap() + "another\n").unwrap();
+    std::fs::write(world.path("envs/.other"), std::fs::read_to_string(&lease).unwrap() + "another\n")
+        .unwrap();
     std::fs::rename(world.path("envs/.other"), &lease).unwrap();
     std::fs::write(world.path("go"), "").unwrap();
     let output = child.wait_with_output().unwrap();
@@ -218,7 +245,8 @@ fn a_command_that_lost_its_lease_changes_nothing_more() {
 #[test]
 fn two_containers_unpack_one_package_at_once() {
     let files = |package: Package| {
-        (0..300).fold(package, |package, i| package.file(&format!("share/big/{i}"), format!("{i}\n").repeat(200)))
+        (0..300)
+            .fold(package, |package, i| package.file(&format!("share/big/{i}"), format!("{i}\n").repeat(200)))
     };
     let world = World::new(&[files(Package::new("big", "1.0"))]);
     let line = "unshare --map-root-user --pid --fork --mount \"$CONDA\" create -y -q -n";

@@ -211,7 +211,10 @@ fn auto_falls_back_and_says_so() {
         assert_eq!(place.recorded(), "embedded conda 0.1.0\n");
         assert!(!place.condarc().contains("auto_update_conda"));
         // Once in the image, not once in the layer that brought it and once in this one's.
-        assert_eq!(fs::read_link(place.root().join("bin/conda")).unwrap(), place.dir.path().join("lib/conda"));
+        assert_eq!(
+            fs::read_link(place.root().join("bin/conda")).unwrap(),
+            place.dir.path().join("lib/conda")
+        );
         let root = fs::read_to_string(place.dir.path().join("lib/conda-root")).unwrap();
         assert_eq!(root, format!("{}\n", place.root().display()));
     }

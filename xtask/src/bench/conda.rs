@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn rounds_are_compared_with_themselves() {
-        let series = |values: &[f64]| Series { name: String::new(), unit: "ms".into(), values: values.into() };
+        let series =
+            |values: &[f64]| Series { name: String::new(), unit: "ms".into(), values: values.into() };
         assert_eq!(difference(&series(&[103.0, 203.0, 104.0]), &series(&[100.0, 200.0, 100.0])), 3.0);
     }
 }

@@ -20,8 +20,10 @@ pub(crate) fn measure() -> Findings {
     let start = Instant::now();
     crate::embedded::build_into(target.path());
     let taken = start.elapsed().as_secs_f64();
-    let series = Series { name: "run-docker's conda, compiled".into(), unit: "s".into(), values: vec![taken] };
+    let series =
+        Series { name: "run-docker's conda, compiled".into(), unit: "s".into(), values: vec![taken] };
     findings.add(vec![series], [Check::at_most("from nothing to the program", taken, BAR, "s")]);
-    findings.note("One sample: every crate of it, into an empty directory, with its crates downloaded already.");
+    findings
+        .note("One sample: every crate of it, into an empty directory, with its crates downloaded already.");
     findings
 }
