@@ -18,11 +18,11 @@ fn cargo(words: &[&str], profile: &str, rest: &[&str]) -> bool {
     let triple = triple();
     let all =
         [words, &["--package", "run-docker-conda", profile, "conda", "--target", &triple], rest].concat();
-    println!("$ RUSTFLAGS='{FLAGS}' cargo {}", all.join(" "));
+    eprintln!("$ RUSTFLAGS='{FLAGS}' cargo {}", all.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(all).current_dir(crate::root()).env("RUSTFLAGS", FLAGS);
-    command.status().is_ok_and(|status| status.success())
+    crate::without_cargos_own(&mut command).status().is_ok_and(|status| status.success())
 }
 
 /// Clippy and every test of it.
@@ -60,7 +60,7 @@ pub(crate) fn build_into(target: &Path) {
     command.args(["build", "--quiet", "--locked", "--jobs", "2", "--target", &triple()]);
     command.args(["--package", "run-docker-conda", "--profile", "conda"]);
     command.current_dir(crate::root()).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", target);
-    assert!(command.status().unwrap().success(), "{command:?}");
+    assert!(crate::without_cargos_own(&mut command).status().unwrap().success(), "{command:?}");
 }
 
 fn built(name: &str) -> PathBuf {

@@ -257,7 +257,9 @@ fn root() -> PathBuf {
 fn cargo(args: &[&str]) -> bool {
     eprintln!("$ cargo {}", args.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo).args(args).current_dir(root()).status().is_ok_and(|status| status.success())
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root());
+    without_cargos_own(&mut command).status().is_ok_and(|status| status.success())
 }
 
 /// Takes away what cargo tells this task about itself: it would have build

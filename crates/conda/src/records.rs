@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rattler_conda_types::{PrefixRecord, RepoDataRecord};
 use rayon::prelude::*;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::error::{Context as _, Error, Result};
@@ -40,14 +42,49 @@ impl Installed {
 /// # Errors
 /// A record that cannot be read or makes no sense: it names the file.
 pub(crate) fn read(prefix: &Path) -> Result<Vec<Installed>> {
+    read_by(prefix, |file| PrefixRecord::from_path(file))
+}
+
+/// The same without what is known of each path (hashes, kinds), which is most of
+/// a record: for whoever shows packages.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_briefly(prefix: &Path) -> Result<Vec<Installed>> {
+    read_by(prefix, |file| {
+        let brief: Brief = serde_json::from_slice(&std::fs::read(file)?)?;
+        let mut record = PrefixRecord::from_repodata_record(brief.repodata, Vec::new());
+        record.files = brief.files;
+        Ok(record)
+    })
+}
+
+/// A record whose long parts are passed over.
+#[derive(Deserialize)]
+struct Brief {
+    #[serde(flatten)]
+    repodata: RepoDataRecord,
+    #[serde(default)]
+    files: Vec<PathBuf>,
+    #[serde(default, rename = "paths_data")]
+    _paths: IgnoredAny,
+    #[serde(default, rename = "link")]
+    _link: IgnoredAny,
+}
+
+fn read_by(
+    prefix: &Path,
+    parse: impl Fn(&Path) -> std::io::Result<PrefixRecord> + Sync,
+) -> Result<Vec<Installed>> {
     let files = files(prefix)?;
-    let mut all: Vec<Installed> = files.into_par_iter().map(read_one).collect::<Result<_>>()?;
+    let one = |file| read_one(file, &parse);
+    let mut all: Vec<Installed> = files.into_par_iter().map(one).collect::<Result<_>>()?;
     all.sort_by(|a, b| a.name().cmp(b.name()));
     Ok(all)
 }
 
-fn read_one(file: PathBuf) -> Result<Installed> {
-    let record = PrefixRecord::from_path(&file).map_err(|e| {
+fn read_one(file: PathBuf, parse: impl Fn(&Path) -> std::io::Result<PrefixRecord>) -> Result<Installed> {
+    let record = parse(&file).map_err(|e| {
         let broken = file.display();
         Error::named(
             "CorruptedEnvironmentError",

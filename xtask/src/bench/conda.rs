@@ -48,6 +48,14 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
         "`bare rattler` is `crates/conda/examples/bare.rs`: the same crates, and nothing but resolving and installing. \
          When it is `cold`, python's compileall follows, with the words that the embedded conda has for it.",
     );
+    findings.note(&format!(
+        "Warm, bare rattler lays out {} files and the embedded conda {}: compiled Python comes along, from its store. For each \
+         file the one takes {:.3} ms and the other {:.3} ms.",
+        files(&bare.root.join("warm")),
+        files(&ours.env("warm")),
+        findings.series[2].median() / f64::from(files(&bare.root.join("warm"))),
+        findings.series[0].median() / f64::from(files(&ours.env("warm"))),
+    ));
     findings
 }
 
@@ -135,6 +143,13 @@ impl Bare {
         compile.args(["-Wi", "-B", "-m", "compileall", "-q", "-j", "0"]).arg(prefix.join("lib")).env_clear();
         taken + time(compile)
     }
+}
+
+/// How many files there are in a directory.
+fn files(dir: &Path) -> u32 {
+    fs::read_dir(dir).unwrap().flatten().fold(0, |sum, entry| {
+        sum + if entry.file_type().unwrap().is_dir() { files(&entry.path()) } else { 1 }
+    })
 }
 
 fn remove(path: &Path) {

@@ -10,7 +10,7 @@ use crate::args::{EnvConfigWhat, VarsVerb};
 use crate::context::Context;
 use crate::error::{Context as _, Error, Result};
 use crate::records::write_whole;
-use crate::{lock, report};
+use crate::{envs, lock, report};
 
 /// `conda env config vars`.
 ///
@@ -31,6 +31,7 @@ pub(crate) fn run(context: &mut Context, what: EnvConfigWhat) -> Result<()> {
         }
         VarsVerb::Set { target, vars, lock_timeout } => {
             let prefix = context.existing(&target)?;
+            envs::require_writable(&prefix)?;
             let _lock = lock::take(context, &prefix, lock_timeout)?;
             let pairs = vars.iter().map(|word| match word.split_once('=') {
                 Some((name, value)) if !name.trim().is_empty() => {
@@ -46,6 +47,7 @@ pub(crate) fn run(context: &mut Context, what: EnvConfigWhat) -> Result<()> {
         }
         VarsVerb::Unset { target, vars, lock_timeout } => {
             let prefix = context.existing(&target)?;
+            envs::require_writable(&prefix)?;
             let _lock = lock::take(context, &prefix, lock_timeout)?;
             change(&prefix, |all| vars.iter().for_each(|name| drop(all.remove(name.trim()))))?;
             say_again(context, &prefix);

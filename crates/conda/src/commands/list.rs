@@ -48,7 +48,7 @@ pub(crate) fn run(context: &mut Context, args: &ListArgs) -> Result<()> {
     if args.revisions {
         return revisions(context, &prefix);
     }
-    let installed = records::read(&prefix)?;
+    let installed = records::read_briefly(&prefix)?;
     if args.explicit {
         return explicit(context, &installed, args.md5);
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rattler::install::PythonInfo;
+use rayon::prelude::*;
 
 use super::link::Package;
 use crate::error::{Context as _, Result};
@@ -93,7 +94,7 @@ fn restore(prefix: &Path, version: &str, package: &Package, stores: &[PathBuf]) 
     if package.patched() {
         return false;
     }
-    package.contents.compiled.iter().all(|(_, compiled)| {
+    package.contents.compiled.par_iter().with_min_len(32).all(|(_, compiled)| {
         let (from, to) = (kept.join(compiled), prefix.join(compiled));
         std::fs::hard_link(&from, &to).is_ok() || std::fs::copy(&from, &to).is_ok()
     })

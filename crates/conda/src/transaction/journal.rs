@@ -61,7 +61,9 @@ impl Journal {
         let partial = dir.join("journal.partial");
         let written = std::fs::create_dir_all(dir.join("saved"))
             .and_then(|()| std::fs::write(&partial, text))
-            .and_then(|()| std::fs::File::open(&partial)?.sync_all())
+            // A machine that fails is what this is for (a process that is killed loses
+            // nothing); a new environment is then recognised by having no history.
+            .and_then(|()| if self.created { Ok(()) } else { std::fs::File::open(&partial)?.sync_all() })
             .and_then(|()| std::fs::rename(&partial, dir.join("journal.json")));
         if let Err(error) = written {
             let _ = remove_tree(&dir);
@@ -164,8 +166,17 @@ pub(crate) fn mend(prefix: &Path) -> Result<bool> {
     }
     let file = if dir.join("journal.json").is_file() { dir.join("journal.json") } else { dir.join("done") };
     let journal = match std::fs::read(&file) {
-        Ok(bytes) => serde_json::from_slice::<Journal>(&bytes)
-            .context(|| format!("reading the journal {} of an interrupted change", file.display()))?,
+        Ok(bytes) => match serde_json::from_slice::<Journal>(&bytes) {
+            Ok(journal) => journal,
+            Err(_) if !crate::envs::is_environment(prefix) => {
+                remove_tree(prefix)?;
+                return Ok(true);
+            }
+            Err(e) => {
+                return Err(e)
+                    .context(|| format!("reading the journal {} of an interrupted change", file.display()));
+            }
+        },
         // It never began: the journal was not complete.
         Err(_) => {
             remove_tree(&dir)?;
@@ -339,6 +350,22 @@ mod tests {
             tree(env.path()),
             ["conda-meta/", "conda-meta/history=h", "lib/", "lib/both=theirs", "lib/n/", "lib/n/new=new"]
         );
+    }
+
+    #[test]
+    fn a_creation_whose_journal_a_failing_machine_lost_vanishes_and_nothing_else_does() {
+        for is_environment in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let prefix = dir.path().join("e");
+            let created = Journal { created: true, ..Journal::default() };
+            drop(created.open(&prefix).unwrap());
+            std::fs::write(prefix.join("conda-meta/.transaction/journal.json"), "").unwrap();
+            if is_environment {
+                std::fs::write(prefix.join("conda-meta/history"), "h").unwrap();
+            }
+            assert_eq!(mend(&prefix).is_err(), is_environment);
+            assert_eq!(prefix.exists(), is_environment);
+        }
     }
 
     #[test]
