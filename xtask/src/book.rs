@@ -97,11 +97,6 @@ fn links(text: &str) -> Vec<&str> {
                 found.extend(part[at + 2..].split_once(')').map(|(link, _)| link));
             }
         }
-        // A link around code: its target stands behind the last backtick.
-        if !code && line.contains("`](") {
-            let behind = line.split("`](").skip(1).filter_map(|rest| rest.split_once(')'));
-            found.extend(behind.map(|(link, _)| link));
-        }
     }
     found
 }

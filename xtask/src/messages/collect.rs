@@ -2,10 +2,11 @@
 //!
 //! A message is a text that reaches one of a few calls ([`SAYING`]): as a
 //! literal, through `format!`, out of a branch, or by the name of a `let`,
-//! `const` or closure of the same file. What is filled in is written `…`.
+//! `const`, closure or function of the same file. Where the text is a parameter, it
+//! is looked for where the function is called. What is filled in is written `…`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use syn::visit::{self, Visit};
 use syn::{Expr, Lit, Macro, Token};
@@ -20,6 +21,9 @@ const SAYING: &[(&str, usize)] = &[
     ("explain", 1),
     ("refused", 0),
     ("context", 0),
+    ("Err", 0),
+    ("ok_or", 0),
+    ("ok_or_else", 0),
 ];
 
 /// The call that adds what to do.
@@ -35,15 +39,41 @@ pub(super) struct Message {
     pub(super) hints: Vec<String>,
 }
 
-/// Every message of a source, in its order, each once.
-pub(super) fn messages(source: &str, path: &Path) -> Vec<Message> {
-    let file = syn::parse_file(source).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut names = Names::default();
-    names.visit_file(&file);
-    let mut collector = Collector { names: names.0, found: Vec::new(), open: Vec::new() };
-    collector.visit_file(&file);
+/// Every message of a crate's sources, in their order, each once.
+pub(super) fn messages(sources: &[(PathBuf, String)]) -> Vec<Message> {
+    let parse = |(path, text): &(PathBuf, String)| {
+        syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let files: Vec<syn::File> = sources.iter().map(parse).collect();
+    let mut passing = BTreeSet::new();
+    loop {
+        let mut found = Vec::new();
+        let known = passing.len();
+        for file in &files {
+            let mut names = Names::default();
+            names.visit_file(file);
+            let mut collector = Collector {
+                names: names.0,
+                passing,
+                found: Vec::new(),
+                open: Vec::new(),
+                within: Vec::new(),
+            };
+            collector.visit_file(file);
+            found.extend(collector.found);
+            passing = collector.passing;
+        }
+        // Nothing new passes a text on: all calls are known.
+        if passing.len() == known {
+            return once(found);
+        }
+    }
+}
+
+/// Each text once, with all of its hints.
+fn once(found: Vec<Message>) -> Vec<Message> {
     let mut once: Vec<Message> = Vec::new();
-    for message in collector.found {
+    for message in found {
         match once.iter_mut().find(|known| known.text == message.text) {
             Some(known) => known.hints.extend(message.hints),
             None => once.push(message),
@@ -68,30 +98,77 @@ impl<'a> Visit<'a> for Names {
         visit::visit_local(self, local);
     }
 
+    fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
+        self.result_of(&item.sig, &item.block);
+        visit::visit_item_fn(self, item);
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'a syn::ImplItemFn) {
+        self.result_of(&item.sig, &item.block);
+        visit::visit_impl_item_fn(self, item);
+    }
+
     fn visit_item_const(&mut self, item: &'a syn::ItemConst) {
         self.0.entry(item.ident.to_string()).or_default().push((*item.expr).clone());
     }
 }
 
+impl Names {
+    /// A call of a function stands for what it ends with.
+    fn result_of(&mut self, signature: &syn::Signature, block: &syn::Block) {
+        if let Some(syn::Stmt::Expr(result, None)) = block.stmts.last() {
+            self.0.entry(signature.ident.to_string()).or_default().push(result.clone());
+        }
+    }
+}
+
 struct Collector {
     names: BTreeMap<String, Vec<Expr>>,
+    /// Functions of the crate that say one of their parameters, and which.
+    passing: BTreeSet<(String, usize)>,
     found: Vec<Message>,
     /// Hints of the chain of calls that is being read, outermost first.
     open: Vec<String>,
+    /// The functions that are being read, and their parameters.
+    within: Vec<(String, Vec<String>)>,
 }
 
 impl Collector {
     fn say(&mut self, argument: Option<&Expr>) {
+        let Some(argument) = argument else { return };
         let hints = self.open.clone();
-        let texts = argument.map(|argument| self.texts(argument)).unwrap_or_default();
+        let texts = self.texts(argument);
         self.found.extend(texts.into_iter().map(|text| Message { text, hints: hints.clone() }));
     }
 
-    /// Every text an expression can become.
-    fn texts(&self, expr: &Expr) -> Vec<String> {
-        let mut reader = Reader { names: &self.names, found: Vec::new(), depth: 0 };
+    /// Every text an expression can become; a parameter's come from the callers.
+    fn texts(&mut self, expr: &Expr) -> Vec<String> {
+        let mut reader = Reader { names: &self.names, found: Vec::new(), used: BTreeSet::new(), depth: 0 };
         reader.visit_expr(expr);
-        reader.found
+        let (found, used) = (reader.found, reader.used);
+        if let Some((function, parameters)) = self.within.last() {
+            let passed = parameters.iter().enumerate().filter(|(_, name)| used.contains(*name));
+            self.passing.extend(passed.map(|(index, _)| (function.clone(), index)));
+        }
+        found
+    }
+
+    /// Which arguments of a call of that name are said.
+    fn said(&self, name: &str) -> Vec<usize> {
+        let known = SAYING.iter().filter(|(saying, _)| *saying == name).map(|(_, index)| *index);
+        let passed = self.passing.iter().filter(|(function, _)| function == name).map(|(_, index)| *index);
+        known.chain(passed).collect()
+    }
+
+    fn enter(&mut self, signature: &syn::Signature) {
+        let name = |input: &syn::FnArg| match input {
+            syn::FnArg::Typed(typed) => match &*typed.pat {
+                syn::Pat::Ident(name) => Some(name.ident.to_string()),
+                _ => Some(String::new()),
+            },
+            syn::FnArg::Receiver(_) => None,
+        };
+        self.within.push((signature.ident.to_string(), signature.inputs.iter().filter_map(name).collect()));
     }
 }
 
@@ -110,6 +187,18 @@ impl<'a> Visit<'a> for Collector {
         }
     }
 
+    fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
+        self.enter(&item.sig);
+        visit::visit_item_fn(self, item);
+        self.within.pop();
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'a syn::ImplItemFn) {
+        self.enter(&item.sig);
+        visit::visit_impl_item_fn(self, item);
+        self.within.pop();
+    }
+
     fn visit_expr_call(&mut self, call: &'a syn::ExprCall) {
         if let Expr::Path(function) = &*call.func
             && let Some(name) = function.path.segments.last()
@@ -121,11 +210,11 @@ impl<'a> Visit<'a> for Collector {
                 .rev()
                 .nth(1)
                 .is_some_and(|s| s.ident == "Error" || s.ident == "Self");
-            let says = SAYING.iter().find(|(saying, _)| name.ident == saying);
-            match says {
-                Some((_, argument)) => self.say(call.args.iter().nth(*argument)),
-                None if name.ident == "new" && of_error => self.say(call.args.first()),
-                None => {}
+            for index in self.said(&name.ident.to_string()) {
+                self.say(call.args.iter().nth(index));
+            }
+            if name.ident == "new" && of_error {
+                self.say(call.args.first());
             }
         }
         // Hints of a chain are for what it begins with, not for what stands within its arguments.
@@ -144,8 +233,9 @@ impl<'a> Visit<'a> for Collector {
             if !begins_with_error(&call.receiver) {
                 self.found.extend(hints.into_iter().map(|text| Message { text, hints: Vec::new() }));
             }
-        } else if let Some((_, argument)) = SAYING.iter().find(|(saying, _)| call.method == saying) {
-            self.say(call.args.iter().nth(*argument));
+        }
+        for index in self.said(&call.method.to_string()) {
+            self.say(call.args.iter().nth(index));
         }
         self.visit_expr(&call.receiver);
         let open = std::mem::take(&mut self.open);
@@ -194,6 +284,8 @@ impl<'a> Visit<'a> for Writes {
 struct Reader<'a> {
     names: &'a BTreeMap<String, Vec<Expr>>,
     found: Vec<String>,
+    /// Names that were met.
+    used: BTreeSet<String>,
     depth: usize,
 }
 
@@ -212,11 +304,14 @@ impl<'a> Visit<'a> for Reader<'_> {
             }
             Expr::Path(path) if self.depth < 4 => {
                 let name = path.path.get_ident().map(ToString::to_string).unwrap_or_default();
+                self.used.insert(name.clone());
                 // By value: names of another lifetime than the expression's.
                 for meaning in self.names.get(&name).cloned().unwrap_or_default() {
-                    let mut reader = Reader { names: self.names, found: Vec::new(), depth: self.depth + 1 };
+                    let (found, used) = (Vec::new(), BTreeSet::new());
+                    let mut reader = Reader { names: self.names, found, used, depth: self.depth + 1 };
                     reader.visit_expr(&meaning);
                     self.found.extend(reader.found);
+                    self.used.extend(reader.used);
                 }
             }
             // What is looked for or compared is not said.
@@ -228,7 +323,10 @@ impl<'a> Visit<'a> for Reader<'_> {
                 }
             }
             Expr::MethodCall(call)
-                if matches!(&*call.receiver, Expr::Lit(_) | Expr::Macro(_) | Expr::Paren(_)) =>
+                if matches!(
+                    &*call.receiver,
+                    Expr::Lit(_) | Expr::Macro(_) | Expr::Paren(_) | Expr::Path(_)
+                ) =>
             {
                 self.visit_expr(&call.receiver);
             }
@@ -236,8 +334,7 @@ impl<'a> Visit<'a> for Reader<'_> {
                 call.args.iter().for_each(|argument| self.visit_expr(argument));
             }
             Expr::MethodCall(_) => {}
-            Expr::Call(call) if call.args.is_empty() => self.visit_expr(&call.func),
-            Expr::Call(_) => {}
+            Expr::Call(call) => self.visit_expr(&call.func),
             _ => visit::visit_expr(self, expr),
         }
     }
@@ -305,12 +402,16 @@ mod tests {
                     .with_kind(Kind::Usage)
                     .with_hint(WHERE))
             }
+            fn which(a: u8) -> String { let b = a; format!("the only way out is {b}") }
+            fn k() -> Error { Error::usage("it is not known").with_hint(which(3)) }
             fn g(e: Error) -> Error { e.with_hint("a hint on its own") }
+            fn open(path: &Path, what: &str) { a(path).context(|| what.to_owned()) }
+            fn caller() { open(p, "opening the lid of it"); }
             fn h() -> Error { Error::usage(format!("{}: {}", a, b)) }
             impl fmt::Display for Error { fn fmt() { write!(f, "cannot open {}: {e}", 1) } }
             #[cfg(test)] mod tests { fn t() { Error::failure("of a test alone"); } }
         "#;
-        let found = messages(source, Path::new("x.rs"));
+        let found = messages(&[("x.rs".into(), source.to_owned())]);
         let texts: Vec<&str> = found.iter().map(|m| m.text.as_str()).collect();
         assert_eq!(
             texts,
@@ -319,11 +420,14 @@ mod tests {
                 "writing the one file",
                 "there is one of them",
                 "there are {} of them",
+                "it is not known",
                 "a hint on its own",
+                "opening the lid of it",
                 "cannot open …: …"
             ]
         );
         assert_eq!(found[2].hints, ["look into the log"]);
+        assert_eq!(found[4].hints, ["the only way out is …"]);
         assert!(found[0].hints.is_empty());
     }
 }

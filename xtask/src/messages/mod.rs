@@ -47,11 +47,13 @@ fn said() -> Vec<(String, Vec<Message>)> {
     let mut known = BTreeSet::new();
     let mut sections: Vec<(String, Vec<Message>)> = Vec::new();
     for name in names {
-        let mut found = Vec::new();
-        for file in sources(&crates.join(&name).join("src")) {
+        let read = |file: PathBuf| {
             let text = std::fs::read_to_string(&file).unwrap();
-            found.extend(collect::messages(&text, &file));
-        }
+            (file, text)
+        };
+        let files: Vec<(PathBuf, String)> =
+            sources(&crates.join(&name).join("src")).into_iter().map(read).collect();
+        let mut found = collect::messages(&files);
         found.retain(|message| known.insert(message.text.clone()));
         let section = SECTIONS.get(place(&name)).map_or(OTHER, |(_, title)| title);
         match sections.iter_mut().find(|(title, _)| title == section) {
