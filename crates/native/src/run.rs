@@ -12,7 +12,7 @@ use run_docker_core::{ContainerSummary, Error, ExitStatus, Result, RunPlan};
 use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
 
-use crate::bundle::{Bundle, Keeper, State, register};
+use crate::bundle::{self, Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
@@ -100,6 +100,8 @@ impl<'a> Run<'a> {
         let held = engine.hold(&plan.image)?;
         let image =
             held.ok_or_else(|| Error::failure(format!("there is no image {} in the store", plan.image)))?;
+        // What killed launchers left has no name any more.
+        bundle::sweep(&engine.runs());
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         let lower = bundle.lower(&image.layers)?;

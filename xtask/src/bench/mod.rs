@@ -9,6 +9,7 @@ mod init_time;
 mod launcher;
 mod machine;
 mod measure;
+mod native;
 mod report;
 mod run;
 
@@ -19,6 +20,8 @@ use clap::ValueEnum;
 use machine::Machine;
 use measure::Series;
 use report::{Check, Report};
+
+pub(crate) use native::{Line, sample};
 
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,11 +36,14 @@ pub(crate) enum Name {
     Launcher,
     /// From a fresh clone to a prompt, with no registry (minutes)
     Fresh,
+    /// The native engine against bwrap, runc, crun, podman and docker
+    Native,
     /// Every one of them
     All,
 }
 
-const EACH: [Name; 5] = [Name::Run, Name::Identity, Name::Data, Name::Launcher, Name::Fresh];
+const EACH: [Name; 6] =
+    [Name::Run, Name::Identity, Name::Data, Name::Launcher, Name::Native, Name::Fresh];
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -107,6 +113,7 @@ pub(crate) fn run(args: &BenchArgs, program: PathBuf) -> bool {
             Name::Identity => identity::measure(&setup),
             Name::Data => data::measure(&setup),
             Name::Launcher => launcher::measure(&setup),
+            Name::Native => native::measure(&setup),
             Name::Fresh | Name::All => fresh::measure(),
         };
         let Findings { name, title, series, checks, notes } = found;
