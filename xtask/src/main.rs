@@ -159,6 +159,14 @@ enum Task {
         #[arg(long, default_value_t = 300)]
         seconds: u32,
     },
+    /// Times command lines in turn, as whoever runs it (a part of bench native)
+    #[command(hide = true)]
+    BenchLines {
+        /// Samples of each
+        rounds: usize,
+        /// The lines, as JSON
+        lines: String,
+    },
     /// Side-by-side measurements, each held against a bar (bench/README.md)
     Bench(bench::BenchArgs),
 }
@@ -200,7 +208,8 @@ fn main() -> ExitCode {
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
         Task::Fault { which: Faulty::Native, times, seed, program } => {
-            fault::native(&program.unwrap_or_else(self::program), times, seed)
+            let program = program.unwrap_or_else(self::program);
+            fault::native(&std::path::absolute(program).unwrap(), times, seed)
         }
         Task::Conda => {
             println!("{}", embedded::program().display());
@@ -214,6 +223,10 @@ fn main() -> ExitCode {
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Task::BenchLines { rounds, lines } => {
+            bench::sample(&serde_json::from_str::<Vec<bench::Line>>(&lines).unwrap(), rounds);
+            true
+        }
         Task::Bench(args) => bench::run(&args, program()),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -83,9 +83,8 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Makes one, after removing what killed launchers left.
+    /// Makes one.
     pub(crate) fn make(runs: &Path) -> Result<Self> {
-        sweep(runs);
         let id = crate::store::unique();
         let path = runs.join(&id);
         let what = || format!("making the container's directory {}", path.display());
@@ -299,13 +298,14 @@ fn is_held(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
-/// Removes what nobody holds and nobody asked to keep. Failures wait for the
-/// next time: they must not keep this run from starting.
+/// Takes out of the register what nobody holds and nobody asked to keep; the
+/// next keeper removes it. Failures wait for the next time: they must not keep
+/// this run from starting.
 pub(crate) fn sweep(runs: &Path) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     for path in entries.flatten().map(|e| e.path()) {
         let Ok(file) = File::open(&path) else { continue };
-        if file.try_lock().is_err() || is_young(&path) {
+        if file.try_lock().is_err() {
             continue;
         }
         let state = fs::read_to_string(path.join(STATE))
@@ -313,9 +313,17 @@ pub(crate) fn sweep(runs: &Path) {
             .and_then(|text| serde_json::from_str::<State>(&text).ok());
         match state {
             Some(state) if state.keep && (state.exit.is_some() || !path.join("upper").exists()) => {}
-            Some(state) => {
-                let _ = tidy(&path, &state.groups, &state.map, None, state.keep);
+            Some(state) if state.keep => {
+                let _ = tidy(&path, &state.groups, &state.map, None, true);
             }
+            Some(state) => {
+                let gone = state.groups.iter().all(|group| cgroup::remove(group).is_ok());
+                if !(gone && fs::rename(&path, in_trash(&path)).is_ok()) {
+                    let _ = tidy(&path, &state.groups, &state.map, None, false);
+                }
+            }
+            // An entry is written under the lock; without one it may be about to be.
+            None if is_young(&path) => {}
             None => {
                 let _ = trees::remove(&path);
             }

@@ -13,7 +13,7 @@ use run_docker_identity::Privileges;
 use rustix::thread::CpuSet;
 
 use crate::attach::{Monitor, Pipes, Wires, let_go_of_streams};
-use crate::bundle::{Bundle, Keeper, State, register};
+use crate::bundle::{self, Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
@@ -129,6 +129,8 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn prepare(engine: &Native, plan: &'a RunPlan, image: Arc<HeldImage>, map: &'a IdMap) -> Result<Self> {
+        // What killed launchers left has no name any more.
+        bundle::sweep(&engine.runs());
         let name = free_name(engine, plan)?;
         let bundle = Bundle::make(&engine.runs())?;
         let lower = bundle.lower(&image.layers)?;

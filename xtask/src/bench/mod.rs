@@ -11,6 +11,7 @@ mod init_time;
 mod launcher;
 mod machine;
 mod measure;
+mod native;
 mod report;
 mod run;
 
@@ -21,6 +22,8 @@ use clap::ValueEnum;
 use machine::Machine;
 use measure::Series;
 use report::{Check, Report};
+
+pub(crate) use native::{Line, sample};
 
 /// A benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,12 +42,22 @@ pub(crate) enum Name {
     CondaBuild,
     /// From a fresh clone to a prompt, with no registry (minutes)
     Fresh,
+    /// The native engine against bwrap, runc, crun, podman and docker
+    Native,
     /// Every one of them
     All,
 }
 
-const EACH: [Name; 7] =
-    [Name::Run, Name::Identity, Name::Data, Name::Launcher, Name::Conda, Name::CondaBuild, Name::Fresh];
+const EACH: [Name; 8] = [
+    Name::Run,
+    Name::Identity,
+    Name::Data,
+    Name::Launcher,
+    Name::Native,
+    Name::Conda,
+    Name::CondaBuild,
+    Name::Fresh,
+];
 
 /// Options of the task.
 #[derive(clap::Args)]
@@ -116,6 +129,7 @@ pub(crate) fn run(args: &BenchArgs, program: PathBuf) -> bool {
             Name::Launcher => launcher::measure(&setup),
             Name::Conda => conda::measure(&setup),
             Name::CondaBuild => conda_build::measure(),
+            Name::Native => native::measure(&setup),
             Name::Fresh | Name::All => fresh::measure(),
         };
         let Findings { name, title, series, checks, notes } = found;

@@ -26,7 +26,7 @@ pub(super) fn rows(places: &[Place], groups: &Own, verdict: &mut Verdict) {
 
 /// A run whose every process is killed, and an import in the middle.
 fn leave(place: &Place) -> Result<(), String> {
-    let mut run = place.run(place.limits(), "echo x >/made; touch /exp/up; sleep 60");
+    let mut run = place.run(place.limits(), "echo x >/tmp/made; touch /exp/up; sleep 60");
     let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|e| e.to_string())?;
     let up = place.sandbox.project().join("up");
     place.wait_for("the start", || Ok(up.exists()))?;

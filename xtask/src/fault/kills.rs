@@ -25,7 +25,7 @@ enum Victim {
 const VICTIMS: [Victim; 4] = [Victim::Launcher, Victim::Keeper, Victim::First, Victim::Everybody];
 
 /// What the container does: something to remove afterwards, and a moment of time.
-const SCRIPT: &str = "mkdir -p /made/by/it; echo x >/made/by/it/file; sleep 0.1";
+const SCRIPT: &str = "mkdir -p /tmp/made/by/it; echo x >/tmp/made/by/it/file; sleep 0.1";
 
 pub(super) fn rows(places: &[Place], groups: &Own, times: usize, seed: u64, verdict: &mut Verdict) {
     let mut random = Random::new(seed);

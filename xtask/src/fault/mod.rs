@@ -13,14 +13,15 @@ mod vanish;
 
 use std::path::Path;
 
-use place::{EVERYBODY, Place};
+pub(crate) use groups::Own;
+pub(crate) use place::{EVERYBODY, IMAGE, Place, Who, succeed};
 
 use crate::verdict::Verdict;
 
 /// `cargo xtask fault native`: `times` for each of starts, runs and imports.
 pub(crate) fn native(program: &Path, times: usize, seed: u64) -> bool {
     assert!(nix::unistd::geteuid().is_root(), "fault native makes people and groups: run it as root");
-    let groups = groups::Own::enter();
+    let groups = Own::enter();
     let mut verdict = Verdict::default();
     let places: Vec<Place> = EVERYBODY.into_iter().map(|who| Place::new(who, program)).collect();
     kills::rows(&places, &groups, times, seed, &mut verdict);

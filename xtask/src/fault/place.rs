@@ -83,7 +83,7 @@ impl Place {
     pub(crate) fn settle(&mut self) {
         run_ok(&mut self.import());
         run_ok(&mut self.run(&[], "true"));
-        self.wait_for("the store at rest", || Ok(names(&self.store.join("trash")).is_empty())).unwrap();
+        self.at_rest().unwrap();
         self.image = self.fingerprint();
         self.listing = self.listed();
     }
@@ -98,16 +98,34 @@ impl Place {
         format!("FAULT={}", self.store.display())
     }
 
+    /// What leads the launcher to the store and the engine.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let store = self.store.to_str().unwrap();
+        let all = [("RUN_DOCKER_STORE", store), ("RUN_DOCKER_ENGINE", "native"), ("FAULT", store)];
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
     /// The launcher with the native engine.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.sandbox.command(&self.program);
+        command.envs(self.variables()).args(words).stdin(Stdio::null());
         command
-            .env("RUN_DOCKER_STORE", &self.store)
-            .env("RUN_DOCKER_ENGINE", "native")
-            .env("FAULT", &self.store)
-            .args(words)
-            .stdin(Stdio::null());
-        command
+    }
+
+    /// A run whose command reads its input.
+    pub(crate) fn waiting(&self, script: &str) -> Command {
+        self.command(&["--quiet", "--image", IMAGE, "", "", "sh", "-c", script])
+    }
+
+    /// The archive of the image.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.sandbox.path("image.tar")
+    }
+
+    /// Nothing is being removed any more.
+    pub(crate) fn at_rest(&self) -> Result<(), String> {
+        self.wait_for("the store at rest", || Ok(names(&self.store.join("trash")).is_empty()))?;
+        self.wait_for("the end of its processes", || Ok(self.processes().is_empty()))
     }
 
     /// A run of the image that is always called by one name.
@@ -124,7 +142,7 @@ impl Place {
 
     /// The import of the image.
     pub(crate) fn import(&self) -> Command {
-        let archive = self.sandbox.path("image.tar");
+        let archive = self.archive();
         self.command(&["image", "import", "--tag", IMAGE, archive.to_str().unwrap()])
     }
 
@@ -193,7 +211,7 @@ impl Place {
 
     /// Every file of the image's layers by name, mode, owner, time and content.
     fn fingerprint(&self) -> String {
-        let script = "cd \"$1\" && find . -printf '%p %y %m %U:%G %T@ %l\\n' | sort | sha256sum \
+        let script = "cd \"$1\" && find . -mindepth 2 -printf '%p %y %m %U:%G %T@ %l\\n' | sort | sha256sum \
                       && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum";
         run_ok(Command::new("sh").args(["-c", script, "sh"]).arg(self.store.join("layers")))
     }
