@@ -103,6 +103,9 @@ enum Task {
         /// On which engine
         #[arg(long, default_value = "docker")]
         engine: Engine,
+        /// Another launcher than a fresh one of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// Run every command block of the document, as a plain user in a fresh clone
     Document {
@@ -159,6 +162,8 @@ enum Which {
     Identity,
     Exit,
     Prompt,
+    /// The native engine beside runc and crun
+    Oracle,
 }
 
 fn main() -> ExitCode {
@@ -175,8 +180,9 @@ fn main() -> ExitCode {
             true
         }
         Task::Test { quick, matrices } => test(quick, matrices),
-        Task::Matrix { which, only, image, engine } => {
-            matrix(which, only.as_deref(), image.as_deref(), engine)
+        Task::Matrix { which, only, image, engine, program: other } => {
+            let program = other.unwrap_or_else(program);
+            matrix(&program, which, only.as_deref(), image.as_deref(), engine)
         }
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
@@ -189,16 +195,17 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
-    let ground = matrix::Ground::new(&program(), engine);
+fn matrix(program: &Path, which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
+    let ground = matrix::Ground::new(program, engine);
     match which {
         Which::Identity => matrix::identity(&ground, only),
         Which::Exit => matrix::exit(&ground, only),
+        Which::Oracle => matrix::oracle(program, only),
         Which::Prompt if engine == Engine::Native => {
             eprintln!("matrix prompt builds images: it runs on Docker");
             false
         }
-        Which::Prompt => matrix::prompt(&program(), image, only),
+        Which::Prompt => matrix::prompt(program, image, only),
     }
 }
 
@@ -213,8 +220,14 @@ fn test(quick: bool, matrices: bool) -> bool {
 }
 
 fn every_matrix() -> bool {
-    let on = |engine| matrix(Which::Exit, None, None, engine) && matrix(Which::Identity, None, None, engine);
-    on(Engine::Docker) && on(Engine::Native) && matrix(Which::Prompt, None, None, Engine::Docker)
+    let program = program();
+    let one = |which, engine| matrix(&program, which, None, None, engine);
+    let on = |engine| one(Which::Exit, engine) && one(Which::Identity, engine);
+    on(Engine::Docker)
+        && on(Engine::Native)
+        && one(Which::Prompt, Engine::Docker)
+        && one(Which::Oracle, Engine::Native)
+        && attack::run(&program, None)
 }
 
 /// The workspace's root directory.

@@ -14,6 +14,7 @@ mod control;
 mod executor;
 mod gpus;
 mod headers;
+mod hints;
 mod idmap;
 mod layers;
 mod mounts;

@@ -3,9 +3,11 @@
 mod exit;
 mod ground;
 mod identity;
+mod oracle;
 mod prompt;
 
 pub(crate) use exit::exit;
 pub(crate) use ground::Ground;
 pub(crate) use identity::identity;
+pub(crate) use oracle::oracle;
 pub(crate) use prompt::prompt;

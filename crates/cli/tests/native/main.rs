@@ -8,6 +8,7 @@ mod archives;
 mod background;
 mod compare;
 mod leftovers;
+mod missing;
 mod places;
 mod runs;
 mod support;
