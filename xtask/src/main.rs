@@ -186,9 +186,7 @@ fn main() -> ExitCode {
         }
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
-        Task::Attack { only, program: other } => {
-            attack::run(&other.unwrap_or_else(program), only.as_deref())
-        }
+        Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Bench(args) => bench::run(&args, program()),
     };

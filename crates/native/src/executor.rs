@@ -400,7 +400,14 @@ fn make_read_only(place: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
     // named, and changes no memory of this process.
     let result = unsafe {
         let size = size_of_val(&READ_ONLY);
-        libc::syscall(libc::SYS_mount_setattr, place.as_raw_fd(), c"".as_ptr(), flags, READ_ONLY.as_ptr(), size)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            READ_ONLY.as_ptr(),
+            size,
+        )
     };
     match if result == 0 { Ok(()) } else { Err(last_errno()) } {
         // EPERM is a filter's way of saying that it does not know the call.

@@ -89,7 +89,9 @@ pub(crate) fn unpack(
         let Some(entry) = entries.next() else { break };
         gate.within_entry();
         if count > room.files {
-            return Err(Error::failure(format!("the archive has more files than the disk can hold, {count}")));
+            return Err(Error::failure(format!(
+                "the archive has more files than the disk can hold, {count}"
+            )));
         }
         unpacker.entry(&mut entry.context(what)?)?;
     }
@@ -149,8 +151,10 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let place = place(&path).map_err(refuse)?;
-        self.names_left =
-            self.names_left.checked_sub(path.len()).ok_or_else(|| refuse("the archive's names are too long"))?;
+        self.names_left = self
+            .names_left
+            .checked_sub(path.len())
+            .ok_or_else(|| refuse("the archive's names are too long"))?;
         let header = entry.header();
         let attributes = Attributes {
             uid: id(header.uid()).map_err(|e| refuse(&e))?,

@@ -142,7 +142,11 @@ impl Builder<'_> {
         self.mount("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, "/dev/pts")?;
         self.mount("mqueue", "", safe, "/dev/mqueue")?;
         if self.scene.plan.ipc.as_deref() == Some("host") {
-            return self.push_bind(Path::new("/dev/shm"), target("/dev/shm", Leaf::Directory)?.plain(), false);
+            return self.push_bind(
+                Path::new("/dev/shm"),
+                target("/dev/shm", Leaf::Directory)?.plain(),
+                false,
+            );
         }
         let size = self.scene.plan.shm_size.map_or(64 << 20, |size| size.0);
         self.mount("tmpfs", &format!("mode=1777,size={size}"), safe, "/dev/shm")

@@ -50,7 +50,12 @@ impl Target {
             .iter()
             .enumerate()
             .map(|(i, name)| Some((join(&components[..i]).ok()?, CString::new(*name).ok()?)));
-        Some(Self { path: join(&components).ok()?, ancestors: ancestors.collect::<Option<_>>()?, leaf, plain: false })
+        Some(Self {
+            path: join(&components).ok()?,
+            ancestors: ancestors.collect::<Option<_>>()?,
+            leaf,
+            plain: false,
+        })
     }
 
     /// The same, without links.

@@ -23,7 +23,10 @@ const REFUSED: &[Hostile] = &[
     Hostile { name: "a name with ..", make: |t| file(t, "a/../../evil") },
     Hostile { name: "a name that is ..", make: |t| entry(t, Directory, "..", 0o777, "", b"") },
     Hostile { name: "a hard link to /etc/shadow", make: |t| entry(t, Link, "h", 0o644, "/etc/shadow", b"") },
-    Hostile { name: "a hard link up", make: |t| entry(t, Link, "h", 0o644, "../../../../../../etc/shadow", b"") },
+    Hostile {
+        name: "a hard link up",
+        make: |t| entry(t, Link, "h", 0o644, "../../../../../../etc/shadow", b""),
+    },
     Hostile {
         name: "a hard link through a link",
         make: |t| {
@@ -52,8 +55,14 @@ const REFUSED: &[Hostile] = &[
     },
     Hostile { name: "a size that no disk has", make: |t| sized(t, Regular, "big", 1 << 60) },
     Hostile { name: "a name of gigabytes", make: |t| sized(t, EntryType::GNULongName, "big", 1 << 40) },
-    Hostile { name: "a name of megabytes", make: |t| entry(t, EntryType::GNULongName, "n", 0o644, "", &[b'a'; 6 << 20]) },
-    Hostile { name: "attributes of megabytes", make: |t| entry(t, EntryType::XHeader, "n", 0o644, "", &[b'1'; 6 << 20]) },
+    Hostile {
+        name: "a name of megabytes",
+        make: |t| entry(t, EntryType::GNULongName, "n", 0o644, "", &[b'a'; 6 << 20]),
+    },
+    Hostile {
+        name: "attributes of megabytes",
+        make: |t| entry(t, EntryType::XHeader, "n", 0o644, "", &[b'1'; 6 << 20]),
+    },
 ];
 
 fn file(tar: &mut Tar, name: &str) {
@@ -145,7 +154,11 @@ fn attributes(program: &Path, who: Who) -> Result<(), String> {
         let mut records = Vec::new();
         // Effective and permitted: everything (VFS_CAP_REVISION_2).
         let caps = [1, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-        for (name, value) in [("security.capability", &caps[..]), ("trusted.overlay.redirect", b"/etc"), ("user.overlay.redirect", b"/etc")] {
+        for (name, value) in [
+            ("security.capability", &caps[..]),
+            ("trusted.overlay.redirect", b"/etc"),
+            ("user.overlay.redirect", b"/etc"),
+        ] {
             let body = [format!(" SCHILY.xattr.{name}=").as_bytes(), value, b"\n"].concat();
             let mut length = body.len() + 2;
             while length.to_string().len() + body.len() != length {

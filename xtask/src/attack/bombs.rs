@@ -92,7 +92,8 @@ fn default_limit(program: &Path, who: Who) -> Result<(), String> {
     let place = Place::new(program, who);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let expected = (cpus * 1024).max(4096);
-    let told = place.inside(&[], "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; ulimit -u");
+    let told =
+        place.inside(&[], "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; ulimit -u");
     has(&told, &[&format!("{expected}\n")])
 }
 

@@ -84,7 +84,10 @@ pub(super) fn rows(program: &Path) -> Vec<Row<'static>> {
     if require_docker() {
         let told = on_docker(&root, &Victim::of(&root));
         let told = told.unwrap_or_else(|why| vec![("every attempt".to_owned(), why)]);
-        all.push(("docker", told.into_iter().filter(|(n, _)| !NOT_ON_DOCKER.contains(&n.as_str())).collect()));
+        all.push((
+            "docker",
+            told.into_iter().filter(|(n, _)| !NOT_ON_DOCKER.contains(&n.as_str())).collect(),
+        ));
     }
     let mut rows = Vec::new();
     for (who, told) in all {

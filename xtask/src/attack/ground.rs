@@ -266,7 +266,8 @@ pub(crate) fn with_env(place: &Place, env: &[&str]) -> Vec<u8> {
         "config": {"Env": env},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
     });
-    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
+    let manifest =
+        serde_json::json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
     let mut tar = Tar::new(Vec::new());
     for (name, bytes) in [
         ("manifest.json", manifest.to_string().into_bytes()),
@@ -279,14 +280,7 @@ pub(crate) fn with_env(place: &Place, env: &[&str]) -> Vec<u8> {
 }
 
 /// One entry, its name written as it is, however wrong.
-pub(crate) fn entry(
-    tar: &mut Tar,
-    kind: tar::EntryType,
-    name: &str,
-    mode: u32,
-    link: &str,
-    content: &[u8],
-) {
+pub(crate) fn entry(tar: &mut Tar, kind: tar::EntryType, name: &str, mode: u32, link: &str, content: &[u8]) {
     let mut head = tar::Header::new_gnu();
     let field = &mut head.as_old_mut().name;
     field[..name.len()].copy_from_slice(name.as_bytes());

@@ -19,24 +19,49 @@ struct Trap {
 }
 
 /// A project that would serve as /dev: its `null` is what masks would show.
-const FALSE_DEV: &str = "ln -s /proc/sys/kernel/core_pattern null; touch zero full random urandom tty; mkdir pts shm mqueue";
+const FALSE_DEV: &str =
+    "ln -s /proc/sys/kernel/core_pattern null; touch zero full random urandom tty; mkdir pts shm mqueue";
 
 /// A project that would serve as /proc.
 const FALSE_PROC: &str = "mkdir -p proc/self/fd proc/sys/kernel proc/1; for i in 3 4 5 6 7 8 9; do ln -s /proc/sys proc/self/fd/$i; done; mkdir sys";
 
 const TRAPS: &[Trap] = &[
-    Trap { name: "/exp leads to /dev (CVE-2025-31133)", image: |t| link(t, "exp", "/dev"), project: FALSE_DEV },
-    Trap { name: "/dev leads to /exp (CVE-2025-31133)", image: |t| link(t, "dev", "/exp"), project: FALSE_DEV },
+    Trap {
+        name: "/exp leads to /dev (CVE-2025-31133)",
+        image: |t| link(t, "exp", "/dev"),
+        project: FALSE_DEV,
+    },
+    Trap {
+        name: "/dev leads to /exp (CVE-2025-31133)",
+        image: |t| link(t, "dev", "/exp"),
+        project: FALSE_DEV,
+    },
     Trap {
         name: "/proc leads to /exp (CVE-2019-19921, CVE-2023-27561)",
         image: |t| link(t, "proc", "/exp/proc"),
         project: FALSE_PROC,
     },
     Trap { name: "/proc leads up", image: |t| link(t, "proc", "../../../exp/proc"), project: FALSE_PROC },
-    Trap { name: "/sys leads to /exp (CVE-2023-27561)", image: |t| link(t, "sys", "/exp/sys"), project: FALSE_PROC },
-    Trap { name: "/exp leads to /proc (CVE-2019-16884)", image: |t| link(t, "exp", "/proc"), project: FALSE_PROC },
-    Trap { name: "/exp leads into /proc", image: |t| link(t, "exp", "/proc/sys/kernel"), project: FALSE_PROC },
-    Trap { name: "/exp leads to /proc/self/fd (CVE-2025-52881)", image: |t| link(t, "exp", "/proc/self/fd"), project: "true" },
+    Trap {
+        name: "/sys leads to /exp (CVE-2023-27561)",
+        image: |t| link(t, "sys", "/exp/sys"),
+        project: FALSE_PROC,
+    },
+    Trap {
+        name: "/exp leads to /proc (CVE-2019-16884)",
+        image: |t| link(t, "exp", "/proc"),
+        project: FALSE_PROC,
+    },
+    Trap {
+        name: "/exp leads into /proc",
+        image: |t| link(t, "exp", "/proc/sys/kernel"),
+        project: FALSE_PROC,
+    },
+    Trap {
+        name: "/exp leads to /proc/self/fd (CVE-2025-52881)",
+        image: |t| link(t, "exp", "/proc/self/fd"),
+        project: "true",
+    },
     Trap { name: "/exp leads to /", image: |t| link(t, "exp", "/"), project: "true" },
     Trap { name: "/exp leads to /etc", image: |t| link(t, "exp", "/etc"), project: "echo mine >passwd" },
     Trap { name: "/exp leads up", image: |t| link(t, "exp", "../../../../.."), project: "true" },
@@ -48,7 +73,11 @@ const TRAPS: &[Trap] = &[
         image: |t| link(t, ".run-docker", "/exp/init-place"),
         project: "mkdir init-place; printf '#!/bin/sh\\necho taken over' >init-place/init; chmod 755 init-place/init",
     },
-    Trap { name: "/etc leads to /exp", image: etc_in_project, project: "echo mine >passwd; echo mine >group" },
+    Trap {
+        name: "/etc leads to /exp",
+        image: etc_in_project,
+        project: "echo mine >passwd; echo mine >group",
+    },
     Trap {
         name: "/etc/passwd leads to /exp",
         image: |t| link(t, "etc/passwd", "/exp/passwd"),
@@ -139,7 +168,11 @@ fn listing(project: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(project).unwrap().flatten() {
         let metadata = entry.metadata().unwrap();
-        let content = if metadata.is_file() { fs::read_to_string(entry.path()).unwrap_or_default() } else { String::new() };
+        let content = if metadata.is_file() {
+            fs::read_to_string(entry.path()).unwrap_or_default()
+        } else {
+            String::new()
+        };
         found.push(format!("{:?} {} {content}", entry.file_name(), metadata.uid()));
     }
     found

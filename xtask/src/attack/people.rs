@@ -122,7 +122,13 @@ fn numeric_names(program: &Path, who: Who) -> Result<(), String> {
 fn at_terminal(place: &Place, words: &str, out: &Path) -> String {
     let mut command = place.sandbox.command("script");
     command.env("RUN_DOCKER_STORE", place.store()).env("RUN_DOCKER_ENGINE", "native");
-    command.args(["--quiet", "--return", "--command", &format!("{words} >{} 2>&1", out.display()), "/dev/null"]);
+    command.args([
+        "--quiet",
+        "--return",
+        "--command",
+        &format!("{words} >{} 2>&1", out.display()),
+        "/dev/null",
+    ]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     // Kept open: the end of input would be typed.
     let input = child.stdin.take();
@@ -157,7 +163,8 @@ fn working_directory(program: &Path, who: Who) -> Result<(), String> {
     let script = format!("cd /proc/self/fd/7 && cat .{}", canary.display());
     let outside = output(place.sandbox.command("sh").args(["-c", holding, "sh", "sh", "-c", &script]));
     has(&text(&outside), &[SECRET])?;
-    for dir in ["/proc/self/fd/7", "/proc/self/fd/8", "/proc/1/fd/9", "/proc/self/fd/7/tmp", "/proc/self/cwd"] {
+    for dir in ["/proc/self/fd/7", "/proc/self/fd/8", "/proc/1/fd/9", "/proc/self/fd/7/tmp", "/proc/self/cwd"]
+    {
         let flags = format!("-w {dir}");
         let reach = format!("cat .{0} ..{0} ../../../../../..{0}", canary.display());
         let run = place.run(&["--docker-args", &flags], &["sh", "-c", &reach]);
@@ -249,7 +256,8 @@ fn specification(program: &Path, who: Who) -> Result<(), String> {
     let place = Place::empty(program, who);
     let spec = r#"{"version":1,"identity":{"uid":0,"name":"root","gecos":"","shell":"/bin/sh","group":{"gid":0},"supplementary":[]},"home":"/root","privileges":"root","umask":18,"command":"words"}"#;
     let parts = ["RUN_DOCKER_SPEC_0", "RUN_DOCKER_SPEC_1"].map(|name| format!("{name}={spec}"));
-    let env = ["RUN_DOCKER_SPEC=2", &parts[0], &parts[1], "USER_ID=0", "GROUP_ID=0", "GROUPS=27", "IMAGE=set"];
+    let env =
+        ["RUN_DOCKER_SPEC=2", &parts[0], &parts[1], "USER_ID=0", "GROUP_ID=0", "GROUPS=27", "IMAGE=set"];
     let imported = place.import(&with_env(&place, &env));
     has(&text(&imported), &["exit status: 0"])?;
     let told = place.inside(&[], "echo $IMAGE $(id -u):$(grep CapEff /proc/self/status)");
@@ -267,9 +275,8 @@ fn abstract_socket(program: &Path, who: Who) -> Result<(), String> {
         Command::new("/usr/bin/python3").args(["-c", &listen]).stdout(Stdio::piped()).spawn().unwrap();
     let mut up = [0; 2];
     std::io::Read::read_exact(listener.stdout.as_mut().unwrap(), &mut up).unwrap();
-    let connect = format!(
-        "import socket; s=socket.socket(socket.AF_UNIX); s.connect('\\0{name}'); print('connected')"
-    );
+    let connect =
+        format!("import socket; s=socket.socket(socket.AF_UNIX); s.connect('\\0{name}'); print('connected')");
     let flags = place.armed("");
     let look = |network: &str| {
         let options = ["--network", network, "--docker-args", &flags];

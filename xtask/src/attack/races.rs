@@ -36,13 +36,20 @@ pub(super) fn rows(program: &Path) -> Vec<Row<'_>> {
             ("to a directory of the host's", "OUTSIDE"),
             ("to /proc/sys", "/proc/sys"),
         ] {
-            let row = format!("{}: a mount's place exchanged for a link {name} (CVE-2021-30465, CVE-2024-45310)", who.name());
+            let row = format!(
+                "{}: a mount's place exchanged for a link {name} (CVE-2021-30465, CVE-2024-45310)",
+                who.name()
+            );
             rows.push(Row::new(row, move || exchanged(program, who, to)));
         }
-        rows.push(Row::new(format!("{}: links among the running containers", who.name()), move || planted(program, who)));
+        rows.push(Row::new(format!("{}: links among the running containers", who.name()), move || {
+            planted(program, who)
+        }));
     }
     for who in USERS {
-        rows.push(Row::new(format!("{}: a store of somebody else's", who.name()), move || foreign_store(program, who)));
+        rows.push(Row::new(format!("{}: a store of somebody else's", who.name()), move || {
+            foreign_store(program, who)
+        }));
     }
     rows
 }
@@ -123,7 +130,9 @@ fn foreign_store(program: &Path, who: Who) -> Result<(), String> {
     };
     has(&look(&place.store()), &["ran\n"])?;
     let refused = |what: &str, told: &str| {
-        lacks(told, &["ran\n"]).and_then(|()| has(told, &["image store"])).map_err(|why| format!("{what}: {why}"))
+        lacks(told, &["ran\n"])
+            .and_then(|()| has(told, &["image store"]))
+            .map_err(|why| format!("{what}: {why}"))
     };
     let strangers = place.directory("strangers", 5999, 0o777);
     refused("a stranger's", &look(&strangers))?;

@@ -23,16 +23,25 @@ struct Oracle {
 
 const ORACLES: &[Oracle] = &[
     Oracle { name: "runc", words: &["runc", "run"], accepted: &[] },
-    Oracle { name: "crun", words: &["unshare", "--mount", "sh", "-c", WITHOUT_UNIFIED, "sh", "crun", "run"], accepted: &[] },
+    Oracle {
+        name: "crun",
+        words: &["unshare", "--mount", "sh", "-c", WITHOUT_UNIFIED, "sh", "crun", "run"],
+        accepted: &[],
+    },
 ];
 
 /// crun takes groups of version 1 only where no version 2 is mounted beside them.
-const WITHOUT_UNIFIED: &str = "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; exec \"$@\"";
+const WITHOUT_UNIFIED: &str =
+    "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; exec \"$@\"";
 
 /// Flags of a run, each a row for every runtime.
 const RUNS: &[(&str, &[&str], &str)] = &[
     ("nothing asked for", &[], ""),
-    ("limits", &["--memory-limit", "64m", "--shm-size", "12m"], "--pids-limit 77 --ulimit nofile=512:600 --ulimit core=0"),
+    (
+        "limits",
+        &["--memory-limit", "64m", "--shm-size", "12m"],
+        "--pids-limit 77 --ulimit nofile=512:600 --ulimit core=0",
+    ),
     ("mounts", &[], "-v DATA:/data:ro -v DATA:/exp/inner --tmpfs /scratch:size=1m,mode=1777 -w /data"),
     ("environment and name", &[], "-e WHAT=ever -e PATH=/bin --hostname same --add-host there:10.0.0.1"),
     ("fewer rights", &[], "--cap-drop ALL --cap-add SETUID --cap-add SETGID --read-only"),
@@ -166,7 +175,8 @@ fn process(plan: &Value, host_name: &str) -> Value {
         env.retain(|v| v.split('=').next() != Some(&name));
         env.push(variable);
     }
-    let args: Vec<String> = ["/.run-docker/init".to_owned()].into_iter().chain(texts(&plan["command"])).collect();
+    let args: Vec<String> =
+        ["/.run-docker/init".to_owned()].into_iter().chain(texts(&plan["command"])).collect();
     let limits: Vec<Value> = plan["ulimits"].as_array().into_iter().flatten().map(limit).collect();
     let capabilities = capabilities(plan);
     json!({
@@ -197,18 +207,18 @@ fn capabilities(plan: &Value) -> Vec<String> {
 }
 
 fn mounts(place: &Place, plan: &Value, bundle: &Path) -> Vec<Value> {
-    let mount = |at: &str, kind: &str, options: &[&str]| {
-        json!({"destination": at, "type": kind, "source": kind, "options": options})
-    };
-    let bind = |from: &Path, at: &str, access: &str| {
-        json!({"destination": at, "type": "bind", "source": from, "options": ["rbind", access]})
-    };
+    let mount = |at: &str, kind: &str, options: &[&str]| json!({"destination": at, "type": kind, "source": kind, "options": options});
+    let bind = |from: &Path, at: &str, access: &str| json!({"destination": at, "type": "bind", "source": from, "options": ["rbind", access]});
     let shm = format!("size={}", plan["shm_size"].as_u64().unwrap_or(64 << 20));
     let safe = ["nosuid", "noexec", "nodev"];
     let mut all = vec![
         mount("/proc", "proc", &safe),
         mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
         mount("/dev/mqueue", "mqueue", &safe),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
@@ -226,7 +236,8 @@ fn mounts(place: &Place, plan: &Value, bundle: &Path) -> Vec<Value> {
     }
     for one in plan["tmpfs"].as_array().into_iter().flatten() {
         let at = one["target"].as_str().unwrap();
-        let options: Vec<&str> = one["options"].as_str().unwrap().split(',').filter(|o| !o.is_empty()).collect();
+        let options: Vec<&str> =
+            one["options"].as_str().unwrap().split(',').filter(|o| !o.is_empty()).collect();
         own.push((depth(at), mount(at, "tmpfs", &[&safe[..], &options].concat())));
     }
     own.sort_by_key(|(depth, _)| *depth);

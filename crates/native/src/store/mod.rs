@@ -299,8 +299,7 @@ impl Store {
 /// and as what: an image, the init, a container's groups.
 fn nobody_elses(dir: &Path) -> Result<()> {
     let shown = dir.display();
-    let metadata =
-        fs::metadata(dir).context(|| format!("looking at the image store's directory {shown}"))?;
+    let metadata = fs::metadata(dir).context(|| format!("looking at the image store's directory {shown}"))?;
     let owner = metadata.uid();
     let refuse = |why: String| {
         Err(Error::failure(format!("the image store's directory {shown} {why}"))
@@ -313,7 +312,10 @@ fn nobody_elses(dir: &Path) -> Result<()> {
         return refuse("is no directory".to_owned());
     }
     if metadata.mode() & 0o022 != 0 {
-        return refuse(format!("can be written by others (mode {:04o}): chmod go-w", metadata.mode() & 0o7777));
+        return refuse(format!(
+            "can be written by others (mode {:04o}): chmod go-w",
+            metadata.mode() & 0o7777
+        ));
     }
     Ok(())
 }
