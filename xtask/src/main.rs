@@ -15,6 +15,7 @@ mod conda;
 mod document;
 mod embedded;
 mod fuzz;
+mod guest;
 mod lint;
 mod matrix;
 mod rows;
@@ -134,6 +135,12 @@ enum Task {
         #[arg(long)]
         program: Option<PathBuf>,
     },
+    /// The native engine in a virtual machine with control groups of version 2
+    Guest {
+        /// Another launcher than a fresh one of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
     /// Throw generated input at what reads people's and images' files
     Fuzz {
         /// One target; all of them without it
@@ -187,6 +194,7 @@ fn main() -> ExitCode {
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
+        Task::Guest { program: other } => guest::run(&other.unwrap_or_else(program)),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::Bench(args) => bench::run(&args, program()),
     };
