@@ -18,6 +18,7 @@ mod document;
 mod embedded;
 mod fault;
 mod fuzz;
+mod guest;
 mod lint;
 mod man;
 mod matrix;
@@ -123,6 +124,9 @@ enum Task {
         /// On which engine
         #[arg(long, default_value = "docker")]
         engine: Engine,
+        /// Another launcher than a fresh one of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
     },
     /// Run every command block of the document, as a plain user in a fresh clone
     Document {
@@ -147,6 +151,12 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// Another launcher than a fresh one of this tree
+        #[arg(long)]
+        program: Option<PathBuf>,
+    },
+    /// The native engine in a virtual machine with control groups of version 2
+    Guest {
         /// Another launcher than a fresh one of this tree
         #[arg(long)]
         program: Option<PathBuf>,
@@ -191,6 +201,8 @@ enum Which {
     Exit,
     Prompt,
     Engines,
+    /// The native engine beside runc and crun
+    Oracle,
 }
 
 fn main() -> ExitCode {
@@ -216,12 +228,14 @@ fn main() -> ExitCode {
             true
         }
         Task::Test { quick, matrices } => test(quick, matrices),
-        Task::Matrix { which, only, image, engine } => {
-            matrix(which, only.as_deref(), image.as_deref(), engine)
+        Task::Matrix { which, only, image, engine, program: other } => {
+            let program = other.unwrap_or_else(program);
+            matrix(&program, which, only.as_deref(), image.as_deref(), engine)
         }
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
         Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
         Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
+        Task::Guest { program: other } => guest::run(&other.unwrap_or_else(program)),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Task::BenchLines { rounds, lines } => {
             bench::sample(&serde_json::from_str::<Vec<bench::Line>>(&lines).unwrap(), rounds);
@@ -232,17 +246,18 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn matrix(which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
-    let ground = matrix::Ground::new(&program(), engine);
+fn matrix(program: &Path, which: Which, only: Option<&str>, image: Option<&str>, engine: Engine) -> bool {
+    let ground = matrix::Ground::new(program, engine);
     match which {
-        Which::Engines => matrix::engines(&program(), only),
+        Which::Engines => matrix::engines(program, only),
         Which::Identity => matrix::identity(&ground, only),
         Which::Exit => matrix::exit(&ground, only),
+        Which::Oracle => matrix::oracle(program, only),
         Which::Prompt if engine == Engine::Native => {
             eprintln!("matrix prompt builds images: it runs on Docker");
             false
         }
-        Which::Prompt => matrix::prompt(&program(), image, only),
+        Which::Prompt => matrix::prompt(program, image, only),
     }
 }
 
@@ -257,8 +272,14 @@ fn test(quick: bool, matrices: bool) -> bool {
 }
 
 fn every_matrix() -> bool {
-    let on = |engine| matrix(Which::Exit, None, None, engine) && matrix(Which::Identity, None, None, engine);
-    on(Engine::Docker) && on(Engine::Native) && matrix(Which::Prompt, None, None, Engine::Docker)
+    let program = program();
+    let one = |which, engine| matrix(&program, which, None, None, engine);
+    let on = |engine| one(Which::Exit, engine) && one(Which::Identity, engine);
+    on(Engine::Docker)
+        && on(Engine::Native)
+        && one(Which::Prompt, Engine::Docker)
+        && one(Which::Oracle, Engine::Native)
+        && attack::run(&program, None)
 }
 
 /// The workspace's root directory.

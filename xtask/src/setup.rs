@@ -28,6 +28,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("patchelf", "patchelf"),
     ("script", "bsdutils"),
     ("curl", "curl"),
+    ("runc", "runc"),
+    ("crun", "crun"),
     ("shellcheck", "shellcheck"),
     ("python3", "python3"),
     ("xz", "xz-utils"),

@@ -2,13 +2,14 @@
 //! a home. Nothing here can keep the command from starting; what could not be
 //! done is said in one line.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use run_docker_identity::InitSpec;
 use run_docker_identity::accounts::{AccountPlan, is_representable, passwd_entries, safe_user_name};
-use rustix::fs::Access;
+use rustix::fs::{Access, Mode, OFlags};
 
 use crate::home;
 use crate::source::Source;
@@ -52,7 +53,7 @@ pub(crate) fn prepare(spec: &InitSpec, source: Source) -> Account {
 /// home may differ from what was asked for, and passwd tells (where it could be
 /// edited; a passwd of somebody else's is not believed).
 pub(crate) fn look_up(spec: &InitSpec) -> Account {
-    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = passwd();
     let shell = shell_inside(&spec.identity.shell);
     let mut account = account(spec, spec.home.clone(), shell);
     let entry = passwd_entries(&passwd).find(|entry| entry.uid == spec.identity.uid);
@@ -110,9 +111,25 @@ fn edit_accounts(tree: &Tree, spec: &InitSpec, plan: &AccountPlan) {
     }
 }
 
+/// /etc/passwd as it is. An image may have anything there: a pipe that nobody
+/// writes to, a link to /dev/zero.
+fn passwd() -> Vec<u8> {
+    const MOST: u64 = 64 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open("/etc/passwd", flags, Mode::empty()).map(File::from) else {
+        return Vec::new();
+    };
+    let mut text = Vec::new();
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        // What could be read of it is what is known.
+        let _ = file.take(MOST).read_to_end(&mut text);
+    }
+    text
+}
+
 /// Whether the files as they are name the user.
 fn knows(spec: &InitSpec, user: &str) -> bool {
-    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = passwd();
     passwd_entries(&passwd).find(|e| e.uid == spec.identity.uid).is_some_and(|e| e.name == user.as_bytes())
 }
 

@@ -257,7 +257,8 @@ fn tidy(
     };
     let removed = match (map, namespace) {
         (IdMap::Ranges { .. }, Some(namespace)) if namespaces::join_as_root(namespace).is_ok() => work(),
-        _ => namespaces::as_root_inside(map, work),
+        // Where there can be no namespace there was none, and all is one's own.
+        _ => namespaces::as_root_inside(map, work).or_else(|failure| work().map_err(|_| failure)),
     };
     if first_failure.is_ok() {
         first_failure = removed.map(|_| ());

@@ -17,6 +17,7 @@ mod control;
 mod executor;
 mod gpus;
 mod headers;
+mod hints;
 mod idmap;
 mod layers;
 mod logs;

@@ -10,26 +10,12 @@ use run_docker_core::error::Context as _;
 use run_docker_core::{Error, Result};
 use rustix::process::Pid;
 
+use crate::hints;
 use crate::idmap::{IdMap, IdMapping};
 
-/// What a system says whose administrator switched user namespaces off, and
-/// how that is mended.
-pub(crate) fn user_namespace_hint() -> String {
-    let set = |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
-    if set("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return "this system's AppArmor keeps users from namespaces of their own; an administrator allows them: \
-                sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-            .to_owned();
-    }
-    if set("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        return "an administrator allows user namespaces: sysctl -w kernel.unprivileged_userns_clone=1"
-            .to_owned();
-    }
-    if set("/proc/sys/user/max_user_namespaces", "0") {
-        return "an administrator allows user namespaces: sysctl -w user.max_user_namespaces=15000"
-            .to_owned();
-    }
-    "user namespaces must be allowed to you: unshare --user true tells".to_owned()
+/// What a user is told whose system makes no user namespace.
+pub(crate) fn user_namespace_hint() -> &'static str {
+    hints::of_user_namespaces(&hints::read)
 }
 
 /// Which side of a fork this is.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::executor::{Machine, REPORT_BYTES};
+use crate::hints;
 use crate::namespaces::{self, Side};
 use crate::setup::Step;
 use crate::signals::{self, Signals};
@@ -123,12 +124,13 @@ fn failed_step(steps: &[Step], report: &[u8]) -> Error {
     else {
         return Error::failure("the container's first process ended early");
     };
-    let step = steps.get(number as usize).map_or_else(|| "starting".to_owned(), ToString::to_string);
+    let failed = steps.get(number as usize);
+    let step = failed.map_or_else(|| "starting".to_owned(), ToString::to_string);
     let errno = Errno::from_raw_os_error(code);
     let error = Error::failure(format!("setting up the container: {step}")).with_source(errno);
-    match errno {
-        Errno::LOOP => error.with_hint("the image, or what is mounted, has a link there that leads too far"),
-        _ => error,
+    match hints::of_step(failed, errno, &hints::read) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
     }
 }
 

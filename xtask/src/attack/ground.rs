@@ -10,31 +10,31 @@ use std::time::{Duration, Instant};
 use run_docker_testkit::{Person, Sandbox, output};
 
 /// The program that tries everything inside.
-pub(super) const ATTACKER: &str = include_str!("attacker.py");
+pub(crate) const ATTACKER: &str = include_str!("attacker.py");
 
 /// Name of the image that every place has.
-pub(super) const IMAGE: &str = "run-docker-attack/busybox:1";
+pub(crate) const IMAGE: &str = "run-docker-attack/busybox:1";
 
 /// A group that the users are in, and nobody else.
-pub(super) const GROUP: u32 = 4321;
+pub(crate) const GROUP: u32 = 4321;
 
 /// A text that stands in a file of the host, to be looked for inside.
-pub(super) const SECRET: &str = "7c1f stands in a file of the host alone";
+pub(crate) const SECRET: &str = "7c1f stands in a file of the host alone";
 
 /// How somebody stands to ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     Root,
     Granted,
     Alone,
 }
 
-pub(super) const EVERYBODY: [Who; 3] = [Who::Root, Who::Granted, Who::Alone];
-pub(super) const USERS: [Who; 2] = [Who::Granted, Who::Alone];
+pub(crate) const EVERYBODY: [Who; 3] = [Who::Root, Who::Granted, Who::Alone];
+pub(crate) const USERS: [Who; 2] = [Who::Granted, Who::Alone];
 
 impl Who {
     /// As rows name them.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::Granted => "subuid",
@@ -44,20 +44,20 @@ impl Who {
 }
 
 /// Somebody with a home, a project and a store of their own.
-pub(super) struct Place {
-    pub(super) sandbox: Sandbox,
-    pub(super) uid: u32,
+pub(crate) struct Place {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) uid: u32,
     program: PathBuf,
 }
 
 impl Place {
     /// With the busybox image in its store.
-    pub(super) fn new(program: &Path, who: Who) -> Self {
+    pub(crate) fn new(program: &Path, who: Who) -> Self {
         Self::with_image(program, who, |_| {})
     }
 
     /// The same, and what `more` adds to the image.
-    pub(super) fn with_image(program: &Path, who: Who, more: impl FnOnce(&mut Tar)) -> Self {
+    pub(crate) fn with_image(program: &Path, who: Who, more: impl FnOnce(&mut Tar)) -> Self {
         let place = Self::empty(program, who);
         let told = place.import(&busybox(more));
         assert!(told.status.success(), "{}", text(&told));
@@ -65,7 +65,7 @@ impl Place {
     }
 
     /// With an empty store.
-    pub(super) fn empty(program: &Path, who: Who) -> Self {
+    pub(crate) fn empty(program: &Path, who: Who) -> Self {
         let uid = match who {
             Who::Root => 0,
             Who::Granted => 4721,
@@ -83,25 +83,25 @@ impl Place {
     }
 
     /// Imports an archive; what came of it.
-    pub(super) fn import(&self, archive: &[u8]) -> Output {
+    pub(crate) fn import(&self, archive: &[u8]) -> Output {
         let file = self.sandbox.path("image.tar");
         fs::write(&file, archive).unwrap();
         output(&mut self.command(&["image", "import", "--tag", IMAGE, file.to_str().unwrap()]))
     }
 
-    pub(super) fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.sandbox.home().join("store")
     }
 
     /// The launcher with these words, the native engine chosen.
-    pub(super) fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.sandbox.command(&self.program);
         command.env("RUN_DOCKER_STORE", self.store()).env("RUN_DOCKER_ENGINE", "native").args(words);
         command
     }
 
     /// The same run, started by other words.
-    pub(super) fn through(&self, words: &[&str], run: &Command) -> Command {
+    pub(crate) fn through(&self, words: &[&str], run: &Command) -> Command {
         let mut command = self.sandbox.command(words[0]);
         command.args(&words[1..]);
         // What `sandbox.command` made of the program's name begins the words of `run`.
@@ -118,18 +118,18 @@ impl Place {
     }
 
     /// A run of the image.
-    pub(super) fn run(&self, options: &[&str], command: &[&str]) -> Command {
+    pub(crate) fn run(&self, options: &[&str], command: &[&str]) -> Command {
         let head = ["--quiet", "--no-stdin", "--no-config", "--image", IMAGE];
         self.command(&[&head, options, &["", ""], command].concat())
     }
 
     /// A run of a script; everything it printed, whatever came of it.
-    pub(super) fn inside(&self, options: &[&str], script: &str) -> String {
+    pub(crate) fn inside(&self, options: &[&str], script: &str) -> String {
         text(&output(&mut self.run(options, &["sh", "-c", script])))
     }
 
     /// `docker_args` that bring the attacker and its python.
-    pub(super) fn armed(&self, more: &str) -> String {
+    pub(crate) fn armed(&self, more: &str) -> String {
         let attacker = self.sandbox.path("attacker.py");
         let canary = self.sandbox.path("canary");
         format!(
@@ -140,12 +140,12 @@ impl Place {
     }
 
     /// Hands a file or directory to the person.
-    pub(super) fn give(&self, path: &Path) {
+    pub(crate) fn give(&self, path: &Path) {
         chown(path, Some(self.uid), Some(self.uid)).unwrap();
     }
 
     /// A directory beside home and project, with a file in it.
-    pub(super) fn directory(&self, name: &str, owner: u32, mode: u32) -> PathBuf {
+    pub(crate) fn directory(&self, name: &str, owner: u32, mode: u32) -> PathBuf {
         let dir = self.sandbox.path(name);
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("file"), SECRET).unwrap();
@@ -157,7 +157,7 @@ impl Place {
     }
 
     /// What is in the store's directory of running containers.
-    pub(super) fn left_over(&self) -> Vec<String> {
+    pub(crate) fn left_over(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.store().join("run")) else { return Vec::new() };
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
@@ -173,10 +173,10 @@ impl Drop for Place {
 }
 
 /// A process of the person's outside, to be attacked; ended with this value.
-pub(super) struct Victim(Child);
+pub(crate) struct Victim(Child);
 
 impl Victim {
-    pub(super) fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &Place) -> Self {
         let child = place.sandbox.command("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         // Until the words before it (setpriv, env) have become it.
         until("the victim's start", || {
@@ -185,7 +185,7 @@ impl Victim {
         Self(child)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -198,7 +198,7 @@ impl Drop for Victim {
 }
 
 /// Waits for something that is bound to happen.
-pub(super) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !happened() {
         assert!(Instant::now() < limit, "{what} does not happen");
@@ -207,7 +207,7 @@ pub(super) fn until(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 /// Everything that was printed, and how it ended.
-pub(super) fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}({})",
         String::from_utf8_lossy(&output.stdout),
@@ -217,7 +217,7 @@ pub(super) fn text(output: &Output) -> String {
 }
 
 /// Holds where the text has none of the words.
-pub(super) fn lacks(text: &str, words: &[&str]) -> Result<(), String> {
+pub(crate) fn lacks(text: &str, words: &[&str]) -> Result<(), String> {
     match words.iter().find(|word| text.contains(**word)) {
         Some(word) => Err(format!("{word:?} in {text}")),
         None => Ok(()),
@@ -225,7 +225,7 @@ pub(super) fn lacks(text: &str, words: &[&str]) -> Result<(), String> {
 }
 
 /// Holds where the text has every word.
-pub(super) fn has(text: &str, words: &[&str]) -> Result<(), String> {
+pub(crate) fn has(text: &str, words: &[&str]) -> Result<(), String> {
     match words.iter().find(|word| !text.contains(**word)) {
         Some(word) => Err(format!("no {word:?} in {text}")),
         None => Ok(()),
@@ -233,10 +233,10 @@ pub(super) fn has(text: &str, words: &[&str]) -> Result<(), String> {
 }
 
 /// A tar archive that may say anything.
-pub(super) type Tar = tar::Builder<Vec<u8>>;
+pub(crate) type Tar = tar::Builder<Vec<u8>>;
 
 /// The tar of a root file system with busybox, and what `more` adds.
-pub(super) fn busybox(more: impl FnOnce(&mut Tar)) -> Vec<u8> {
+pub(crate) fn busybox(more: impl FnOnce(&mut Tar)) -> Vec<u8> {
     use tar::EntryType::{Directory, Regular, Symlink};
     let mut tar = Tar::new(Vec::new());
     for dir in ["bin", "etc", "home", "root", "tmp", "var"] {
@@ -254,7 +254,7 @@ pub(super) fn busybox(more: impl FnOnce(&mut Tar)) -> Vec<u8> {
 }
 
 /// The same as `docker save` writes it, with variables that the image sets.
-pub(super) fn with_env(place: &Place, env: &[&str]) -> Vec<u8> {
+pub(crate) fn with_env(place: &Place, env: &[&str]) -> Vec<u8> {
     let layer = busybox(|_| {});
     let file = place.sandbox.path("layer.tar");
     fs::write(&file, &layer).unwrap();
@@ -280,7 +280,7 @@ pub(super) fn with_env(place: &Place, env: &[&str]) -> Vec<u8> {
 }
 
 /// One entry, its name written as it is, however wrong.
-pub(super) fn entry(tar: &mut Tar, kind: tar::EntryType, name: &str, mode: u32, link: &str, content: &[u8]) {
+pub(crate) fn entry(tar: &mut Tar, kind: tar::EntryType, name: &str, mode: u32, link: &str, content: &[u8]) {
     let mut head = tar::Header::new_gnu();
     let field = &mut head.as_old_mut().name;
     field[..name.len()].copy_from_slice(name.as_bytes());
@@ -296,6 +296,6 @@ pub(super) fn entry(tar: &mut Tar, kind: tar::EntryType, name: &str, mode: u32, 
 }
 
 /// A link of the image.
-pub(super) fn link(tar: &mut Tar, name: &str, to: &str) {
+pub(crate) fn link(tar: &mut Tar, name: &str, to: &str) {
     entry(tar, tar::EntryType::Symlink, name, 0o777, to, b"");
 }

@@ -4,10 +4,13 @@
 //! A row that could not fail says nothing, so each has its proof beside it: the
 //! same attempt outside, or without the wall, succeeds.
 
+mod archives;
+mod bombs;
 mod calls;
-mod ground;
+pub(crate) mod ground;
 mod images;
 mod people;
+mod races;
 
 use std::path::Path;
 
@@ -20,6 +23,9 @@ pub(crate) fn run(program: &Path, only: Option<&str>) -> bool {
     let mut all = calls::rows(program);
     all.extend(people::rows(program));
     all.extend(images::rows(program));
+    all.extend(archives::rows(program));
+    all.extend(races::rows(program));
+    all.extend(bombs::rows(program));
     rows::run_all(all, only, &mut verdict);
     verdict.end("attack")
 }

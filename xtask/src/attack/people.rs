@@ -38,6 +38,10 @@ pub(super) fn rows(program: &Path) -> Vec<Row<'_>> {
         rows.push(row("a specification of the init in the environment", specification));
         rows.push(row("an abstract socket without a network", abstract_socket));
         rows.push(row("the program of exec (CVE-2019-5736)", program_of_exec));
+        for (what, link) in [("a pipe", ""), ("without an end", "/dev/zero")] {
+            let name = format!("{}: exec where /etc/passwd is {what}", who.name());
+            rows.push(Row::new(name, move || endless_passwd(program, who, link)));
+        }
     }
     rows
 }
@@ -288,6 +292,24 @@ fn abstract_socket(program: &Path, who: Who) -> Result<(), String> {
     // On the host's network it is reached, as docs/native.md says.
     has(&told.0, &["connected"])?;
     lacks(&told.1, &["connected"])
+}
+
+/// The init looks the account up before it gives up its rights.
+fn endless_passwd(program: &Path, who: Who, target: &str) -> Result<(), String> {
+    let place = Place::with_image(program, who, |tar| match target {
+        "" => entry(tar, tar::EntryType::Fifo, "etc/passwd", 0o644, "", b""),
+        target => entry(tar, tar::EntryType::Symlink, "etc/passwd", 0o777, target, b""),
+    });
+    let up = place.sandbox.project().join("up");
+    let mut run = place.run(&["--name", "endless"], &["sh", "-c", ">/exp/up; exec sleep 60"]);
+    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the start", || up.exists());
+    let exec = place.command(&["exec", "endless", "/bin/busybox", "echo", "entered"]);
+    let told = text(&output(&mut place.through(&["timeout", "20"], &exec)));
+    place.command(&["stop", "--time", "0", "endless"]).output().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    has(&told, &["entered\n"])
 }
 
 /// Looks at every process that appears, and opens the program behind it.

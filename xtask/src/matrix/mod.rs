@@ -4,10 +4,12 @@ mod engines;
 mod exit;
 mod ground;
 mod identity;
+mod oracle;
 mod prompt;
 
 pub(crate) use engines::engines;
 pub(crate) use exit::exit;
 pub(crate) use ground::Ground;
 pub(crate) use identity::identity;
+pub(crate) use oracle::oracle;
 pub(crate) use prompt::prompt;

@@ -13,8 +13,9 @@ fn the_probes_are_equal() {
     for who in [Who::Root, Who::Granted] {
         let groups = vec![(docker_gid(), Some("docker".to_owned())), (GROUP, Some("nature".to_owned()))];
         let place = Place::in_groups(who, groups);
-        // A user's limits are their shell's here, and the daemon's there.
-        let flags = "--ulimit nofile=512 --ulimit core=0 -e WHAT=ever -w /exp/some/where --tmpfs /scratch --hostname same";
+        // A user's limits are their shell's here, and the daemon's there; processes
+        // are limited without being asked here alone.
+        let flags = "--pids-limit -1 --ulimit nofile=512 --ulimit core=0 -e WHAT=ever -w /exp/some/where --tmpfs /scratch --hostname same";
         let mut command = place.command(&[
             "probe",
             "--image",

@@ -11,6 +11,7 @@ mod background;
 mod build;
 mod compare;
 mod leftovers;
+mod missing;
 mod places;
 mod runs;
 mod support;
