@@ -62,6 +62,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) files: &'a [(PathBuf, &'static str)],
     /// GPUs and devices.
     pub(crate) grants: &'a [Grant],
+    /// Links for the GPUs' libraries: text and place.
+    pub(crate) links: &'a [(String, String)],
     /// The launcher's groups.
     pub(crate) layout: &'a Layout,
     /// The container's own.
@@ -229,7 +231,14 @@ impl Builder<'_> {
         self.scene
             .grants
             .iter()
-            .try_for_each(|grant| self.bind(&grant.source, &grant.target, grant.read_only))
+            .try_for_each(|grant| self.bind(&grant.source, &grant.target, grant.read_only))?;
+        for (text, at) in self.scene.links {
+            if let Some((dir, _)) = at.rsplit_once('/').filter(|(dir, _)| !dir.is_empty()) {
+                self.tree.push(Step::Make(target(dir, Leaf::Directory)?));
+            }
+            self.tree.push(Step::Link { text: c_text(text)?, target: target(at, Leaf::IfPresent)? });
+        }
+        Ok(())
     }
 
     fn mount(&mut self, kind: &str, options: &str, flags: MountFlags, at: &str) -> Result<()> {
