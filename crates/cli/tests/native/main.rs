@@ -9,6 +9,8 @@ mod attach;
 mod background;
 mod build;
 mod compare;
+mod environment;
+mod formats;
 mod leftovers;
 mod places;
 mod runs;

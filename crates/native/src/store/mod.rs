@@ -17,6 +17,7 @@
 mod archive;
 mod docker;
 pub(crate) mod import;
+mod podman;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
