@@ -23,6 +23,7 @@ fn a_command_runs_in_an_environment() {
         fs::set_permissions(prefix.join("bin/tool"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         fs::write(prefix.join("etc/conda/activate.d/x.sh"), "export SOURCED=yes\n").unwrap();
         place.give(&envs);
+        place.give(&prefix);
         let run = |name: &str, script: &str| {
             let envs = envs.to_str().unwrap();
             let head = ["--quiet", "--no-stdin", "--conda-envs", envs, "-n", name, "--image", IMAGE, "", ""];
