@@ -66,7 +66,8 @@ fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io::Result<bo
 fn keep(last: &mut VecDeque<Vec<u8>>, record: Vec<u8>, lines: usize) {
     let ends = |record: &Vec<u8>| parse(record).is_some_and(|r| r.is_whole);
     last.push_back(record);
-    while last.iter().filter(|r| ends(r)).count() + usize::from(last.back().is_some_and(|r| !ends(r))) > lines {
+    while last.iter().filter(|r| ends(r)).count() + usize::from(last.back().is_some_and(|r| !ends(r))) > lines
+    {
         last.pop_front();
         if last.is_empty() {
             break;

@@ -163,7 +163,8 @@ mod tests {
         symlink("/bin/../../usr/bin", layers[1].join("up")).unwrap();
         symlink("round", layers[1].join("round")).unwrap();
         let opened = trees::open_dir(&layers[1].join("gone")).unwrap();
-        rustix::fs::fsetxattr(&opened, c"user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+        rustix::fs::fsetxattr(&opened, c"user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())
+            .unwrap();
         let at = |path: &str| {
             let found = resolve(&layers, path).unwrap();
             (found.path.join("/"), found.stat.is_some(), found.is_directory())

@@ -136,7 +136,11 @@ impl Builder<'_> {
             self.mount("sysfs", "", safe | MountFlags::RDONLY, "/sys")?;
         }
         self.mount("tmpfs", "mode=755,size=65536k", MountFlags::NOSUID | MountFlags::STRICTATIME, "/dev")?;
-        let group = if matches!(self.scene.map, IdMap::Single { .. } | IdMap::SingleRoot { .. }) { "" } else { ",gid=5" };
+        let group = if matches!(self.scene.map, IdMap::Single { .. } | IdMap::SingleRoot { .. }) {
+            ""
+        } else {
+            ",gid=5"
+        };
         let pts = format!("newinstance,ptmxmode=0666,mode=0620{group}");
         self.mount("devpts", &pts, MountFlags::NOSUID | MountFlags::NOEXEC, "/dev/pts")?;
         self.mount("mqueue", "", safe, "/dev/mqueue")?;

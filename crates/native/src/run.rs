@@ -320,9 +320,7 @@ impl<'a> Run<'a> {
             }
         }
         let asked = plan.security_opt.iter().any(|o| o.starts_with("no-new-privileges"));
-        if asked
-            || matches!(self.map, IdMap::Single { .. })
-            || plan.init.privileges == Privileges::Unchanged
+        if asked || matches!(self.map, IdMap::Single { .. }) || plan.init.privileges == Privileges::Unchanged
         {
             steps.push(Step::NoNewPrivileges);
         }

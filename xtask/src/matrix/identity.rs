@@ -38,7 +38,11 @@ fn rows() -> Vec<(String, Flavor, Person)> {
         rows.push((format!("name {name}"), Flavor::Debian, Person::new(1001, name)));
     }
     for (flavor, uid) in [(Flavor::UserSet, 1000), (Flavor::UserSet, 2000)] {
-        rows.push((format!("name ubuntu, uid {uid}, image with ubuntu 1000"), flavor, Person::new(uid, "ubuntu")));
+        rows.push((
+            format!("name ubuntu, uid {uid}, image with ubuntu 1000"),
+            flavor,
+            Person::new(uid, "ubuntu"),
+        ));
     }
     let groups: [(&str, u32, Option<&str>); 5] = [
         ("domain users", 3000, Some("domain users")),

@@ -43,9 +43,11 @@ fn sittings_of<'a>(ground: &'a Ground, wanted: impl Fn(&str) -> bool) -> Vec<Row
     let open = sittings.into_iter().filter(|(name, _)| wanted(name));
     let closed = jobs::CLOSED.iter().filter(|(name, _)| wanted(name));
     open.map(|(name, sitting)| Row::new(name, move || again(name, || sane(ground, sitting))))
-        .chain(closed.map(|(name, sitting)| {
-            Row::new(*name, move || again(name, || sitting(&Screen::open(ground)?)))
-        }))
+        .chain(
+            closed.map(|(name, sitting)| {
+                Row::new(*name, move || again(name, || sitting(&Screen::open(ground)?)))
+            }),
+        )
         .collect()
 }
 

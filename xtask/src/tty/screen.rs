@@ -156,7 +156,8 @@ impl<'a> Screen<'a> {
             return state_of(&self.container);
         }
         let listed = output(self.ground.command(&self.sandbox).args(["ps", "--json"]));
-        let runs = String::from_utf8_lossy(&listed.stdout).contains(&format!("\"name\": \"{}\"", self.container));
+        let runs =
+            String::from_utf8_lossy(&listed.stdout).contains(&format!("\"name\": \"{}\"", self.container));
         if runs { "running" } else { "gone" }.to_owned()
     }
 

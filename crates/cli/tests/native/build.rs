@@ -55,7 +55,8 @@ fn a_dockerfile_is_carried_out() {
              SHELL [\"/bin/sh\", \"-e\", \"-c\"]\nRUN false || true; echo $0 >shell\n\
              ENTRYPOINT [\"env\", \"CHAINED=yes\"]\nCMD [\"false\"]\n"
         );
-        let said = build(&place, &dockerfile, &["--build-arg", "WHAT=given", "--build-arg", "NOBODY=x"]).unwrap();
+        let said =
+            build(&place, &dockerfile, &["--build-arg", "WHAT=given", "--build-arg", "NOBODY=x"]).unwrap();
         assert!(said.contains("step 6 of 14: RUN mkdir"), "{who:?} {said}");
         assert!(said.contains("nothing declares: NOBODY"), "{who:?} {said}");
         let script = "echo $KEPT $CHAINED $PATH; pwd; cat /opt/what /usr/lib/one.txt /usr/lib/two.txt; \
@@ -117,7 +118,10 @@ fn what_goes_wrong_is_told_and_leaves_no_name() {
     for who in EVERYBODY {
         let place = Place::new(who);
         for (steps, words) in [
-            ("RUN echo said before; exit 7\n", &["Dockerfile, line 2", "ended with code 7", "said before"][..]),
+            (
+                "RUN echo said before; exit 7\n",
+                &["Dockerfile, line 2", "ended with code 7", "said before"][..],
+            ),
             ("RUN nonsense-program\n", &["Dockerfile, line 2", "ended with code 127"]),
             ("VOLUME /x\n", &["Dockerfile, line 2: VOLUME"]),
             ("COPY missing /x\n", &["Dockerfile, line 2: COPY", "\"missing\" is not in the context"]),
@@ -143,10 +147,16 @@ fn a_killed_build_leaves_what_the_next_one_sweeps() {
     }
     for who in [Who::Root, Who::Granted] {
         let place = Place::new(who);
-        let dir = context(&place, &format!("FROM {IMAGE}\nRUN echo kept >/kept\nRUN touch /begun; sleep 600\n"));
+        let dir =
+            context(&place, &format!("FROM {IMAGE}\nRUN echo kept >/kept\nRUN touch /begun; sleep 600\n"));
         let mut command = place.command(&["build", "--tag", TAG]);
-        let mut child =
-            command.arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .arg(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let begun = || {
             let runs = place.store().join("run");
             names(&runs).iter().any(|id| runs.join(id).join("upper/begun").exists())
@@ -158,7 +168,8 @@ fn a_killed_build_leaves_what_the_next_one_sweeps() {
         assert!(!place.ok(&["image", "list"]).contains(TAG), "{who:?}");
         // Old enough to be nobody's.
         std::thread::sleep(std::time::Duration::from_secs(6));
-        let said = build(&place, &format!("FROM {IMAGE}\nRUN echo kept >/kept\nRUN echo done >/done\n"), &[]).unwrap();
+        let said = build(&place, &format!("FROM {IMAGE}\nRUN echo kept >/kept\nRUN echo done >/done\n"), &[])
+            .unwrap();
         assert_eq!(said.matches("(done before)").count(), 1, "{who:?} {said}");
         assert_eq!(inside(&place, "cat /kept /done"), "kept\ndone\n", "{who:?}");
         assert_eq!(names(&place.store().join("tmp")), Vec::<String>::new(), "{who:?}");
@@ -172,7 +183,8 @@ fn an_archive_upon_nothing_is_a_base() {
     }
     for who in EVERYBODY {
         let place = Place::empty(who);
-        let dir = context(&place, "FROM scratch\nADD root.tar /\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\n");
+        let dir =
+            context(&place, "FROM scratch\nADD root.tar /\nRUN [\"/bin/busybox\", \"touch\", \"/made\"]\n");
         fs::write(dir.join("root.tar"), crate::support::busybox(|_| {})).unwrap();
         let mut command = place.command(&["build", "--tag", TAG]);
         let output = output(command.arg(dir));

@@ -20,7 +20,8 @@ fn a_command_runs_in_an_environment() {
         }
         fs::write(prefix.join("conda-meta/history"), "").unwrap();
         fs::write(prefix.join("bin/tool"), "#!/bin/sh\necho tool of mine\n").unwrap();
-        fs::set_permissions(prefix.join("bin/tool"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(prefix.join("bin/tool"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         fs::write(prefix.join("etc/conda/activate.d/x.sh"), "export SOURCED=yes\n").unwrap();
         place.give(&envs);
         place.give(&prefix);

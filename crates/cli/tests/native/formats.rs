@@ -68,7 +68,8 @@ fn docker_archive() -> Files {
     let layers = layers();
     let config = config(&layers);
     let names: Vec<String> = layers.iter().map(|l| format!("{}/layer.tar", &hex(l)[..12])).collect();
-    let manifest = serde_json::json!([{"Config": format!("{}.json", hex(&config)), "RepoTags": [TAG], "Layers": names}]);
+    let manifest =
+        serde_json::json!([{"Config": format!("{}.json", hex(&config)), "RepoTags": [TAG], "Layers": names}]);
     let mut files: Files = names.into_iter().zip(layers).collect();
     files.push((format!("{}.json", hex(&config)), config));
     files.push(("manifest.json".into(), manifest.to_string().into_bytes()));
@@ -81,9 +82,7 @@ fn oci(program: &[&str], media: &str, with_docker: bool) -> Files {
     let layers = layers();
     let config = config(&layers);
     let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", hex(bytes)), bytes.to_vec());
-    let describe = |bytes: &[u8], media: &str| {
-        serde_json::json!({"mediaType": media, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()})
-    };
+    let describe = |bytes: &[u8], media: &str| serde_json::json!({"mediaType": media, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()});
     let blobs: Vec<Vec<u8>> =
         layers.iter().map(|l| if program.is_empty() { l.clone() } else { packed(program, l) }).collect();
     let manifest = serde_json::json!({
@@ -155,7 +154,11 @@ fn every_form_is_the_same_image() {
             let archive = place.sandbox.path("form.tar");
             write_tar(files, &archive);
             // By the names that it brings.
-            assert_eq!(place.ok(&["image", "import", archive.to_str().unwrap()]), format!("{TAG}\n"), "{what}");
+            assert_eq!(
+                place.ok(&["image", "import", archive.to_str().unwrap()]),
+                format!("{TAG}\n"),
+                "{what}"
+            );
             holds(&place, &format!("{who:?} {what}"));
             place.ok(&["image", "remove", TAG]);
         }
@@ -228,6 +231,11 @@ fn an_image_of_podman_is_taken_by_its_name() {
     let words = ["--quiet", "--no-stdin", "--image", &name, "", "", "echo $FORM; cat /both"];
     let seen = output(&mut place.command(&words));
     let removed = output(Command::new("podman").args(["image", "rm", &name]));
-    assert_eq!(String::from_utf8_lossy(&seen.stdout), "podman\nlow", "{}", String::from_utf8_lossy(&seen.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&seen.stdout),
+        "podman\nlow",
+        "{}",
+        String::from_utf8_lossy(&seen.stderr)
+    );
     assert!(removed.status.success());
 }

@@ -125,11 +125,7 @@ mod tests {
         let seen: Vec<_> = lines.iter().map(|r| (r.stream, r.is_whole, r.text)).collect();
         assert_eq!(
             seen,
-            [
-                (Stream::Error, true, &b"a b"[..]),
-                (Stream::Error, true, b""),
-                (Stream::Error, false, b"rest")
-            ]
+            [(Stream::Error, true, &b"a b"[..]), (Stream::Error, true, b""), (Stream::Error, false, b"rest")]
         );
         assert_eq!(lines[0].time, "1970-01-01T00:00:01.000000000Z");
         for line in ["", "x", "t stdout", "t stdout X a", "t nowhere F a"] {

@@ -143,13 +143,16 @@ fn close_inherited(fd: &OwnedFd) {
 pub(crate) fn attach(bundle: &Path, name: &str, stdin: bool) -> Result<ExitStatus> {
     let what = || format!("attaching to {name}");
     let dir = crate::trees::open_dir(bundle).context(what)?;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .context(what)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .context(what)?;
     let address = monitor::address(&dir).context(what)?;
     rustix::net::connect(&socket, &address).map_err(|errno| {
         Error::failure(what())
             .with_source(errno)
-            .with_hint("natively only containers with a terminal and those in the background can be attached to")
+            .with_hint(
+                "natively only containers with a terminal and those in the background can be attached to",
+            )
             .with_hint(format!("a second shell in it: run-docker exec {name}"))
     })?;
     let signals = Signals::arm()?;

@@ -75,7 +75,8 @@ impl Monitor {
             self.log = Some(Log::create(&bundle.join(crate::bundle::LOG)).context(what)?);
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(what)?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(what)?;
         // By descriptor: the path may be longer than a socket's name can be.
         let dir = crate::trees::open_dir(bundle).context(what)?;
         rustix::net::bind(&socket, &address(&dir).context(what)?).context(what)?;
@@ -88,7 +89,13 @@ impl Monitor {
         let what = || "taking on somebody who attaches".to_owned();
         set_nonblocking(&socket).context(what)?;
         let waiting = VecDeque::new();
-        self.clients.push(Client { socket, inbox: Inbox::default(), waiting, is_front: false, greeted: false });
+        self.clients.push(Client {
+            socket,
+            inbox: Inbox::default(),
+            waiting,
+            is_front: false,
+            greeted: false,
+        });
         Ok(())
     }
 
@@ -122,7 +129,8 @@ impl Monitor {
     }
 
     fn wait(&self, child: &Child, signals: &Signals, wires: &Wires) -> Result<Ready> {
-        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals.fd(), PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals.fd(), PollFlags::IN)];
         if let Some(listener) = &self.listener {
             fds.push(PollFd::new(listener, PollFlags::IN));
         }
@@ -174,7 +182,10 @@ impl Monitor {
                 if let Some(log) = &mut self.log {
                     log.write(stream, &buffer[..count]);
                 }
-                self.tell(if stream == Stream::Output { Kind::Output } else { Kind::Error }, &buffer[..count]);
+                self.tell(
+                    if stream == Stream::Output { Kind::Output } else { Kind::Error },
+                    &buffer[..count],
+                );
                 true
             }
             Err(_) => false,
@@ -238,7 +249,11 @@ impl Client {
     fn write(&mut self) {
         while !self.waiting.is_empty() {
             self.waiting.make_contiguous();
-            match rustix::net::send(&self.socket, self.waiting.as_slices().0, rustix::net::SendFlags::NOSIGNAL) {
+            match rustix::net::send(
+                &self.socket,
+                self.waiting.as_slices().0,
+                rustix::net::SendFlags::NOSIGNAL,
+            ) {
                 Ok(count) => drop(self.waiting.drain(..count)),
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 // It went; reading tells.
@@ -275,11 +290,9 @@ impl Client {
                 let Some((Some(size), is_front)) = Hello::parse(payload).map(|h| (h.size, h.is_front)) else {
                     return;
                 };
-                if !is_front {
-                    // Of another size for a moment: the program draws itself anew.
-                    wires.resize((size.0.saturating_add(1), size.1.saturating_add(1)));
-                }
-                wires.resize(size);
+                // Of another size until theirs comes by itself: the program draws itself anew.
+                let more = u16::from(!is_front);
+                wires.resize((size.0.saturating_add(more), size.1.saturating_add(more)));
             }
             Kind::Input => wires.type_in(payload),
             Kind::EndOfInput => wires.end_input(),

@@ -132,11 +132,15 @@ fn fits_upon(dir: &impl AsFd, layers: &[PathBuf], path: &mut Vec<String>) -> Res
         path.push(name.to_string_lossy().into_owned());
         let below = lookup::look(layers, path).context(what)?;
         if below.as_ref().is_some_and(|stat| lookup::kind(stat) != FileType::Directory) {
-            return Err(Error::usage(format!("a directory cannot be put over /{} of the image", path.join("/")))
-                .with_hint("copy to where that leads"));
+            return Err(Error::usage(format!(
+                "a directory cannot be put over /{} of the image",
+                path.join("/")
+            ))
+            .with_hint("copy to where that leads"));
         }
         if below.is_some() {
-            let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            let flags =
+                rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
             let opened = rustix::fs::openat(dir, name, flags, Mode::empty()).context(what)?;
             fits_upon(&opened, layers, path)?;
         }
@@ -199,14 +203,22 @@ impl<'a> Tar<'a> {
         path.extend(below.split('/').filter(|c| !c.is_empty()).map(str::to_owned));
         if !below.is_empty() {
             // A link of the image within the directory is followed as well.
-            let at = lookup::resolve(self.layers, &path.join("/")).context(|| format!("looking at {below}"))?;
+            let at =
+                lookup::resolve(self.layers, &path.join("/")).context(|| format!("looking at {below}"))?;
             path = at.path;
         }
         self.directories(&path[..path.len().saturating_sub(1)])?;
         self.entry(EntryType::Regular, &path.join("/"), self.owner, mode & 0o7777, bytes)
     }
 
-    fn entry(&mut self, kind: EntryType, name: &str, owner: (u32, u32), mode: u32, bytes: &[u8]) -> Result<()> {
+    fn entry(
+        &mut self,
+        kind: EntryType,
+        name: &str,
+        owner: (u32, u32),
+        mode: u32,
+        bytes: &[u8],
+    ) -> Result<()> {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_uid(owner.0.into());
@@ -237,8 +249,9 @@ mod tests {
         let context = context();
         let choose = |sources: &str, place: &str| {
             let sources: Vec<String> = sources.split(' ').map(str::to_owned).collect();
-            choose(&context, &sources, place)
-                .map(|(files, dir)| (files.into_iter().map(|(below, _)| below).collect::<Vec<_>>().join(" "), dir))
+            choose(&context, &sources, place).map(|(files, dir)| {
+                (files.into_iter().map(|(below, _)| below).collect::<Vec<_>>().join(" "), dir)
+            })
         };
         let ok = |below: &str, dir| Ok((below.to_owned(), dir));
         assert_eq!(choose("Dockerfile", "/x"), ok("Dockerfile", false));

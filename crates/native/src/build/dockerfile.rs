@@ -255,10 +255,9 @@ mod tests {
 
     #[test]
     fn our_own_dockerfiles_are_read() {
-        for text in [
-            include_str!("../../../../Dockerfile"),
-            include_str!("../../../image/src/unpacked.dockerfile"),
-        ] {
+        for text in
+            [include_str!("../../../../Dockerfile"), include_str!("../../../image/src/unpacked.dockerfile")]
+        {
             let instructions = parse(text).unwrap();
             assert!(matches!(instructions[0].kind, Kind::From(_)));
         }
@@ -269,7 +268,8 @@ mod tests {
 
     #[test]
     fn lines_are_put_together() {
-        let text = "# syntax=x\nfrom a:1 AS b\n\nRUN one \\\n  # why\n\n  two \\  \n three\nCMD [\"a\", \"b c\"]\n";
+        let text =
+            "# syntax=x\nfrom a:1 AS b\n\nRUN one \\\n  # why\n\n  two \\  \n three\nCMD [\"a\", \"b c\"]\n";
         let instructions = parse(text).unwrap();
         assert_eq!(instructions[1].line, 4);
         assert_eq!(instructions[1].kind, Kind::Run(Words::Line("one   two  three".to_owned())));
@@ -320,7 +320,10 @@ mod tests {
             ("FROM a\nSHELL /bin/bash -c\n", 2, "JSON"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("Dockerfile, line {line}:")) && error.contains(word), "{error}");
+            assert!(
+                error.starts_with(&format!("Dockerfile, line {line}:")) && error.contains(word),
+                "{error}"
+            );
         }
         assert!(parse("# nothing\n").unwrap_err().to_string().contains("no FROM"));
     }

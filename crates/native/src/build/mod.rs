@@ -115,7 +115,12 @@ impl<'a> Build<'a> {
                 let argv = state.words(words);
                 let env = state.run_env(&self.request.args);
                 let key = serde_json::json!([
-                    "RUN", argv, env, state.user, state.working_dir, self.request.network
+                    "RUN",
+                    argv,
+                    env,
+                    state.user,
+                    state.working_dir,
+                    self.request.network
                 ]);
                 return self.step(&key.to_string(), step, progress, |build, progress| {
                     build.run(&argv, env.clone(), progress).map_err(|error| located(error, one))
@@ -137,13 +142,15 @@ impl<'a> Build<'a> {
         let image: ImageReference = name.parse()?;
         let Some(held) = self.engine.own.hold(&image)? else {
             let error = Error::failure(format!("there is no image {image} in your own store to build on"));
-            return Err(match self.engine.machine.as_ref().map(|machine| machine.hold(&image)).transpose()? {
-                Some(Some(_)) => error.with_hint(
-                    "the machine's store has it; its files are root's and cannot be changed by you: \
+            return Err(
+                match self.engine.machine.as_ref().map(|machine| machine.hold(&image)).transpose()? {
+                    Some(Some(_)) => error.with_hint(
+                        "the machine's store has it; its files are root's and cannot be changed by you: \
                      --base debian makes a base of your own",
-                ),
-                _ => error.with_hint(format!("run-docker image import FILE --tag {image}")),
-            });
+                    ),
+                    _ => error.with_hint(format!("run-docker image import FILE --tag {image}")),
+                },
+            );
         };
         self.state.key = digest(&[&held.record.facts.id, &map]);
         self.state.take_over(held.record);
@@ -289,7 +296,8 @@ impl State {
 
 fn located(error: Error, one: &Instruction) -> Error {
     let shown: String = one.shown.chars().take(SHOWN).collect();
-    let mut placed = Error::failure(format!("Dockerfile, line {}: {error}", one.line)).with_kind(ErrorKind::Failure);
+    let mut placed =
+        Error::failure(format!("Dockerfile, line {}: {error}", one.line)).with_kind(ErrorKind::Failure);
     let causes = error.causes();
     placed = placed.with_source(if causes.is_empty() { shown } else { causes.join("\n") });
     error.hints().iter().fold(placed, |error, hint| error.with_hint(hint.clone()))

@@ -20,7 +20,12 @@ use crate::{namespaces, prepare, run};
 const LAST_WORDS: usize = 15;
 
 impl Build<'_> {
-    pub(super) fn run(&self, argv: &[String], env: Vec<String>, progress: &mut dyn Progress) -> Result<Sealed> {
+    pub(super) fn run(
+        &self,
+        argv: &[String],
+        env: Vec<String>,
+        progress: &mut dyn Progress,
+    ) -> Result<Sealed> {
         let layers = self.layers();
         if layers.is_empty() {
             return Err(Error::usage("there is nothing yet that could be run"));
@@ -68,7 +73,13 @@ impl Build<'_> {
         }
     }
 
-    fn in_child(&self, plan: &RunPlan, layers: &[PathBuf], kept: &Path, said: std::io::PipeWriter) -> Result<u8> {
+    fn in_child(
+        &self,
+        plan: &RunPlan,
+        layers: &[PathBuf],
+        kept: &Path,
+        said: std::io::PipeWriter,
+    ) -> Result<u8> {
         let what = || "connecting a step's output".to_owned();
         rustix::stdio::dup2_stdout(&said).context(what)?;
         rustix::stdio::dup2_stderr(&said).context(what)?;
@@ -77,7 +88,8 @@ impl Build<'_> {
         let map = self.map;
         let status = run::carry_out(self.engine, plan, image, map, None, &mut |bundle| {
             let text = namespaces::as_root_inside(map, || {
-                std::fs::rename(bundle.join("upper"), kept).context(|| "keeping what a step wrote".to_owned())?;
+                std::fs::rename(bundle.join("upper"), kept)
+                    .context(|| "keeping what a step wrote".to_owned())?;
                 Ok(String::new())
             });
             text.map(|_| ())
@@ -102,7 +114,8 @@ impl Build<'_> {
             _ => state::owner(user, layers).map_err(wrong)?,
         };
         if !env.iter().any(|variable| variable.starts_with("HOME=")) {
-            let home = state::home(layers, uid).unwrap_or_else(|| if uid == 0 { "/root" } else { "/" }.to_owned());
+            let home =
+                state::home(layers, uid).unwrap_or_else(|| if uid == 0 { "/root" } else { "/" }.to_owned());
             env.push(format!("HOME={home}"));
         }
         if matches!(self.map, IdMap::SingleRoot { .. }) {

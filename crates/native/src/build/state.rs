@@ -15,8 +15,16 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// Arguments that need not be declared (Dockerfile reference, "Predefined ARGs").
 const PREDEFINED: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy",
-    "ALL_PROXY", "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// The image under construction.
@@ -141,7 +149,8 @@ impl State {
 
     /// A path of COPY or WORKDIR from `/`; a slash at its end is gone.
     pub(super) fn absolute(&self, place: &str) -> String {
-        let whole = if place.starts_with('/') { place.to_owned() } else { format!("{}/{place}", self.working_dir) };
+        let whole =
+            if place.starts_with('/') { place.to_owned() } else { format!("{}/{place}", self.working_dir) };
         let mut parts: Vec<&str> = Vec::new();
         for part in whole.split('/') {
             match part {
@@ -200,13 +209,18 @@ pub(super) fn owner(text: &str, layers: &[PathBuf]) -> Result<(u32, u32), String
     let uid = user.parse().ok().or_else(|| passwd.as_ref().and_then(|line| line.get(2)?.parse().ok()));
     let uid = uid.ok_or_else(|| format!("the image knows no user {user:?}"))?;
     let gid = match group {
-        None => passwd.as_ref().and_then(|line| line.get(3)?.parse().ok()).or(Some(if text == user { uid } else { 0 })),
+        None => passwd.as_ref().and_then(|line| line.get(3)?.parse().ok()).or(Some(if text == user {
+            uid
+        } else {
+            0
+        })),
         Some(group) => group
             .parse()
             .ok()
             .or_else(|| account(layers, "/etc/group", group).and_then(|line| line.get(2)?.parse().ok())),
     };
-    gid.map(|gid| (uid, gid)).ok_or_else(|| format!("the image knows no group {:?}", group.unwrap_or_default()))
+    gid.map(|gid| (uid, gid))
+        .ok_or_else(|| format!("the image knows no group {:?}", group.unwrap_or_default()))
 }
 
 /// The user's home by the image's passwd.
@@ -259,7 +273,8 @@ mod tests {
     fn owners_have_numbers_and_names() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("etc")).unwrap();
-        std::fs::write(dir.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nann:x:7:8::/home/ann:\n").unwrap();
+        std::fs::write(dir.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nann:x:7:8::/home/ann:\n")
+            .unwrap();
         std::fs::write(dir.path().join("etc/group"), "staff:x:50:\n").unwrap();
         let layers = [dir.path().to_owned()];
         assert_eq!(owner("3:4", &layers), Ok((3, 4)));

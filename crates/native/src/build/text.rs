@@ -84,10 +84,7 @@ pub(super) fn expand(word: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Res
 }
 
 /// What follows a `$`: its value, and what comes after it.
-fn variable<'a>(
-    text: &'a str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<(String, &'a str), String> {
+fn variable<'a>(text: &'a str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(String, &'a str), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if let Some(inside) = text.strip_prefix('{') {
         let end = closing(inside).ok_or_else(|| format!("the brace of ${text} is not closed"))?;

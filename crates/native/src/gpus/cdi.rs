@@ -201,7 +201,8 @@ impl GpuGrant {
     }
 
     fn link(&mut self, text: &str, at: &str) {
-        let taken = self.files.iter().any(|f| f.target == at) || self.links.iter().any(|(_, known)| known == at);
+        let taken =
+            self.files.iter().any(|f| f.target == at) || self.links.iter().any(|(_, known)| known == at);
         if at.starts_with('/') && !taken {
             self.links.push((text.to_owned(), at.to_owned()));
         }
@@ -280,7 +281,12 @@ containerEdits:
 
     fn shown(grant: &GpuGrant) -> String {
         let files = grant.files.iter().map(|f| {
-            format!("{} -> {}{}\n", f.source.display(), f.target, if f.read_only { " (read-only)" } else { "" })
+            format!(
+                "{} -> {}{}\n",
+                f.source.display(),
+                f.target,
+                if f.read_only { " (read-only)" } else { "" }
+            )
         });
         let links = grant.links.iter().map(|(text, at)| format!("link {at} -> {text}\n"));
         let dirs = grant.library_dirs.iter().map(|dir| format!("libraries in {dir}\n"));
@@ -322,7 +328,10 @@ containerEdits:
         let json: serde_json::Value = serde_yaml_ng::from_str(YAML).unwrap();
         let json = serde_json::to_string(&json).unwrap();
         let names = ["all"];
-        assert_eq!(both(&specs("a.json", &json), &names).unwrap(), both(&specs("a.yaml", YAML), &names).unwrap());
+        assert_eq!(
+            both(&specs("a.json", &json), &names).unwrap(),
+            both(&specs("a.yaml", YAML), &names).unwrap()
+        );
     }
 
     #[test]
@@ -334,6 +343,9 @@ containerEdits:
         assert!(both(&found, &["0"]).unwrap().contains("/dev/other"));
         std::fs::write(dirs[1].path().join("b.yaml"), "kind: [").unwrap();
         let error = load(&[dirs[1].path()]).unwrap_err();
-        assert!(error.to_string().ends_with("b.yaml is no CDI file") && !error.causes().is_empty(), "{error:?}");
+        assert!(
+            error.to_string().ends_with("b.yaml is no CDI file") && !error.causes().is_empty(),
+            "{error:?}"
+        );
     }
 }

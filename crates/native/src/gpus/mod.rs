@@ -56,8 +56,13 @@ impl GpuGrant {
     /// `LD_LIBRARY_PATH` for what the image's loader does not look through by
     /// itself: behind the image's own value, and nothing where that suffices.
     /// (A cache of ldconfig(8) would have to be made by a program of the image.)
-    pub(crate) fn library_path(&self, image: Option<&str>, searched: impl Fn(&str) -> bool) -> Option<String> {
-        let more: Vec<&str> = self.library_dirs.iter().map(String::as_str).filter(|dir| !searched(dir)).collect();
+    pub(crate) fn library_path(
+        &self,
+        image: Option<&str>,
+        searched: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let more: Vec<&str> =
+            self.library_dirs.iter().map(String::as_str).filter(|dir| !searched(dir)).collect();
         let own = image.filter(|value| !value.is_empty());
         (!more.is_empty()).then(|| own.into_iter().chain(more).collect::<Vec<_>>().join(":"))
     }
@@ -70,14 +75,17 @@ impl GpuGrant {
 pub(crate) fn grant(plan: &GpuPlan) -> Result<GpuGrant> {
     match plan {
         GpuPlan::None => Ok(GpuGrant::default()),
-        GpuPlan::Cdi(names) => cdi::grant(&cdi::load(&CDI_DIRECTORIES.map(Path::new))?, names, &soname::soname),
+        GpuPlan::Cdi(names) => {
+            cdi::grant(&cdi::load(&CDI_DIRECTORIES.map(Path::new))?, names, &soname::soname)
+        }
         GpuPlan::DeviceRequest(devices) => from_driver(devices.as_deref()),
     }
 }
 
 /// Whether some CDI file describes GPUs in a form that is read here.
 pub(crate) fn has_cdi() -> bool {
-    cdi::load(&CDI_DIRECTORIES.map(Path::new)).is_ok_and(|specs| specs.iter().any(|s| s.kind == "nvidia.com/gpu"))
+    cdi::load(&CDI_DIRECTORIES.map(Path::new))
+        .is_ok_and(|specs| specs.iter().any(|s| s.kind == "nvidia.com/gpu"))
 }
 
 impl GpuGrant {
