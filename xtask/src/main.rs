@@ -145,6 +145,9 @@ enum Task {
         /// Without the rows of a gigabyte
         #[arg(long)]
         quick: bool,
+        /// On which engine; on the native one the rows at a terminal alone
+        #[arg(long, value_enum, default_value_t = Engine::Docker)]
+        engine: Engine,
     },
     /// Attacks from inside containers of the native engine: all must be refused
     Attack {
@@ -233,7 +236,7 @@ fn main() -> ExitCode {
             matrix(&program, which, only.as_deref(), image.as_deref(), engine)
         }
         Task::Document { rows, real_conda } => document::run(rows, real_conda),
-        Task::Tty { only, quick } => tty::run(&program(), quick, only.as_deref()),
+        Task::Tty { only, quick, engine } => tty(quick, only.as_deref(), engine),
         Task::Attack { only, program: other } => attack::run(&other.unwrap_or_else(program), only.as_deref()),
         Task::Guest { program: other } => guest::run(&other.unwrap_or_else(program)),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
@@ -261,12 +264,18 @@ fn matrix(program: &Path, which: Which, only: Option<&str>, image: Option<&str>,
     }
 }
 
+fn tty(quick: bool, only: Option<&str>, engine: Engine) -> bool {
+    let program = program();
+    tty::run(&program, &matrix::Ground::new(&program, engine), quick, only)
+}
+
 /// The README's second command. Stops at the first part that fails.
 fn test(quick: bool, matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
-        && tty::run(&program(), !matrices, None)
+        && tty(!matrices, None, Engine::Docker)
+        && tty(!matrices, None, Engine::Native)
         && (quick || embedded::test())
         && (!matrices || every_matrix())
 }

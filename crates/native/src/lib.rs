@@ -131,16 +131,20 @@ impl Native {
         imported.ok_or_else(|| Error::failure(format!("there is no image in {}", file.display())))
     }
 
-    /// Takes an image from the machine's Docker Engine; false when it does not
-    /// have it or does not answer.
+    /// Takes an image from the machine's Docker Engine or from Podman; false when
+    /// neither has it, or answers.
     ///
     /// # Errors
-    /// It has it and fails, or the store cannot take it.
-    pub fn take_from_docker(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
+    /// One has it and fails, or the store cannot take it.
+    fn take_from_others(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
         self.let_go();
-        let Some(socket) = &self.options.docker_socket else { return Ok(false) };
-        Ok(store::import(&self.own, &ImportSource::Docker(socket), Some(image), &self.map, progress)?
-            .is_some())
+        let docker = self.options.docker_socket.as_deref().map(ImportSource::Docker);
+        for source in docker.into_iter().chain([ImportSource::Podman]) {
+            if store::import(&self.own, &source, Some(image), &self.map, progress)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every image, the user's own first.
@@ -273,11 +277,11 @@ impl Engine for Native {
     }
 
     fn take_from_neighbour(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
-        self.take_from_docker(image, progress)
+        self.take_from_others(image, progress)
     }
 
     fn pull(&self, image: &ImageReference, _connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {
-        if self.take_from_docker(image, progress)? {
+        if self.take_from_others(image, progress)? {
             return Ok(());
         }
         let error = Error::failure(format!("there is no image {image} in the native engine's store"))

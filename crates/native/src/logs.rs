@@ -38,18 +38,20 @@ pub(crate) fn logs(runs: &Path, request: &LogsRequest) -> Result<()> {
         record.clear();
     }
     last.iter().try_for_each(|record| printer.print(record)).context(what)?;
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         let running = find(runs, &state.summary.id).is_ok_and(|(_, _, running)| running);
         while read_record(&mut reader, &mut record).context(what)? {
             printer.print(&record).context(what)?;
             record.clear();
         }
         if !running {
-            break;
+            return Ok(());
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(())
 }
 
 /// True when `record` is a whole one; what there is of one stays in it.

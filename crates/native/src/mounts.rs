@@ -62,6 +62,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) files: &'a [(PathBuf, &'static str)],
     /// GPUs and devices.
     pub(crate) grants: &'a [Grant],
+    /// Links for the GPUs' libraries: text and place.
+    pub(crate) links: &'a [(String, String)],
     /// The launcher's groups.
     pub(crate) layout: &'a Layout,
     /// The container's own.
@@ -246,7 +248,14 @@ impl Builder<'_> {
         self.scene
             .grants
             .iter()
-            .try_for_each(|grant| self.bind_any(&grant.source, &grant.target, grant.read_only, true))
+            .try_for_each(|grant| self.bind_any(&grant.source, &grant.target, grant.read_only, true))?;
+        for (text, at) in self.scene.links {
+            if let Some((dir, _)) = at.rsplit_once('/').filter(|(dir, _)| !dir.is_empty()) {
+                self.tree.push(Step::Make(target(dir, Leaf::Directory)?.plain()));
+            }
+            self.tree.push(Step::Link { text: c_text(text)?, target: target(at, Leaf::IfPresent)?.plain() });
+        }
+        Ok(())
     }
 
     /// A file system of the kernel's: there, and nowhere where a link leads.

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use run_docker_core::error::Context as _;
 use run_docker_core::{Result, RunPlan};
 
+use crate::gpus::GpuGrant;
 use crate::idmap::IdMap;
+use crate::lookup;
 use crate::store::{HeldImage, Store};
 use crate::trees::OpenMask;
 
@@ -144,6 +146,17 @@ pub(crate) fn seed_upper(image: &HeldImage, upper: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The variable that has GPUs' libraries found, where one is needed.
+pub(crate) fn library_path(image: &HeldImage, gpu: &GpuGrant) -> Option<String> {
+    let has_libc = |dir: &str| {
+        let found = lookup::resolve(&image.layers, &format!("{dir}/libc.so.6"));
+        found.is_ok_and(|found| found.stat.is_some())
+    };
+    let own = image.record.facts.env.iter().find_map(|v| v.strip_prefix("LD_LIBRARY_PATH="));
+    // A loader looks where its C library lies.
+    gpu.library_path(own, has_libc).map(|value| format!("LD_LIBRARY_PATH={value}"))
 }
 
 /// The environment of the first process: Docker's defaults, the image's, the

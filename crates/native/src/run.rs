@@ -119,6 +119,7 @@ struct Run<'a> {
     files: Vec<(PathBuf, &'static str)>,
     init: PathBuf,
     grants: Vec<Grant>,
+    links: Vec<(String, String)>,
     layout: Layout,
     limits: Limits<'a>,
     pids: Pids,
@@ -142,6 +143,13 @@ impl<'a> Run<'a> {
         files.extend(prepare::apt_settings(&bundle.path, map)?);
         let init = prepare::init_directory(&engine.own, &engine.options.init_digest, engine.options.init)?;
         let gpu = gpus::grant(&plan.gpus)?;
+        let mut gpu_env = gpu.env.clone();
+        gpu_env.extend(prepare::library_path(&image, &gpu));
+        for hook in &gpu.left_out {
+            // A closed standard error is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "run-docker: a hook of the CDI file is not run: {hook}");
+        }
+        let links = gpu.links;
         let mut grants = gpu.files;
         grants.extend(plan.devices.iter().map(|text| device(text)));
 
@@ -170,7 +178,7 @@ impl<'a> Run<'a> {
             pid: 0,
             map: map.clone(),
             groups: groups.iter().map(|g| g.path.clone()).collect(),
-            env: prepare::environment(&image, plan, &host_name, &gpu.env),
+            env: prepare::environment(&image, plan, &host_name, &gpu_env),
             working_dir: plan.working_dir.clone(),
             capabilities: capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, guarded)?,
             seccomp: !plan.privileged && !plan.security_opt.iter().any(unconfined),
@@ -187,6 +195,7 @@ impl<'a> Run<'a> {
             files,
             init,
             grants,
+            links,
             layout,
             limits,
             pids,
@@ -289,6 +298,7 @@ impl<'a> Run<'a> {
             init: &self.init,
             files: &self.files,
             grants: &self.grants,
+            links: &self.links,
             layout: &self.layout,
             groups: &self.groups,
             no_devices: self.no_devices,

@@ -59,7 +59,7 @@ pub(crate) fn exit(ground: &Ground, only: Option<&str>) -> bool {
     }));
     let mut verdict = Verdict::default();
     run_all(rows, only, &mut verdict);
-    verdict.end(&ground.title("exit"))
+    verdict.end(&ground.title("matrix exit"))
 }
 
 /// Of Docker's client, and those whose end Docker's own words tell.

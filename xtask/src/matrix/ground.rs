@@ -24,10 +24,10 @@ impl Ground {
     }
 
     /// How the verdict names it.
-    pub(crate) fn title(&self, matrix: &str) -> String {
+    pub(crate) fn title(&self, of: &str) -> String {
         match self.engine {
-            Engine::Docker => format!("matrix {matrix}"),
-            Engine::Native => format!("matrix {matrix} on native"),
+            Engine::Docker => of.to_owned(),
+            Engine::Native => format!("{of} on native"),
         }
     }
 
@@ -77,6 +77,11 @@ impl Ground {
             command.env("RUN_DOCKER_ENGINE", "native");
         }
         command
+    }
+
+    /// The launcher itself.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Docker's own words can be asked about a run.

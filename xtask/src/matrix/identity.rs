@@ -26,7 +26,7 @@ pub(crate) fn identity(ground: &Ground, only: Option<&str>) -> bool {
             verdict.row(&name, ask(ground, flavor, person));
         }
     }
-    verdict.end(&ground.title("identity"))
+    verdict.end(&ground.title("matrix identity"))
 }
 
 fn rows() -> Vec<(String, Flavor, Person)> {

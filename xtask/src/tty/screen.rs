@@ -2,13 +2,13 @@
 //! own. Keys go in, the screen comes out, and the terminal's mode is read
 //! before and after.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use run_docker_testkit::{Flavor, Person, Sandbox, docker, image, output};
+use run_docker_testkit::{Flavor, Person, Sandbox, docker, output};
 
+use crate::matrix::Ground;
 use crate::verdict::same;
 
 /// Until something expected must have shown. Far longer than it takes: only a
@@ -24,24 +24,29 @@ const PROMPT: &str = "outside$ ";
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A terminal with a shell, and a name for the container that is run in it.
-pub(super) struct Screen {
+pub(super) struct Screen<'a> {
+    ground: &'a Ground,
     pub(super) sandbox: Sandbox,
     /// Name of the row's container.
     pub(super) container: String,
     socket: String,
 }
 
-impl Screen {
+impl<'a> Screen<'a> {
     /// A plain user at a fresh prompt. `$R` is the launcher with the image and
     /// the name of this row's container, `$D` the launcher alone.
-    pub(super) fn open(program: &Path) -> Result<Self, String> {
+    pub(super) fn open(ground: &'a Ground) -> Result<Self, String> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tty{}-{number}", std::process::id());
-        let sandbox = Sandbox::of(Person::new(4101, "tess"));
-        let screen = Self { sandbox, container: name.clone(), socket: name };
-        let (program, image) = (program.display(), image(Flavor::Debian));
+        let image = ground.image(Flavor::Debian);
+        let sandbox = ground.sandbox(Person::new(4101, "tess"));
+        let screen = Self { ground, sandbox, container: name.clone(), socket: name };
+        let program = ground.program().display();
         let run = format!("{program} --quiet --image {image} --network none --name {}", screen.container);
         let mut start = screen.sandbox.command("tmux");
+        if !ground.is_docker() {
+            start.env("RUN_DOCKER_ENGINE", "native");
+        }
         start.env("R", run).env("D", program.to_string()).env("SHELL", "/bin/bash");
         start.args(["-L", &screen.socket, "-f", "/dev/null", "-u", "new-session", "-d"]);
         start.args(["-x", &SIZE.0.to_string(), "-y", &SIZE.1.to_string()]);
@@ -143,17 +148,31 @@ impl Screen {
 
     /// Waits until the row's container runs (`docker inspect`), or is gone.
     pub(super) fn container_is(&self, state: &str) -> Result<(), String> {
-        poll(&format!("the container being {state}"), || Ok(state_of(&self.container) == state))
+        poll(&format!("the container being {state}"), || Ok(self.state() == state))
+    }
+
+    fn state(&self) -> String {
+        if self.ground.is_docker() {
+            return state_of(&self.container);
+        }
+        let listed = output(self.ground.command(&self.sandbox).args(["ps", "--json"]));
+        let runs =
+            String::from_utf8_lossy(&listed.stdout).contains(&format!("\"name\": \"{}\"", self.container));
+        if runs { "running" } else { "gone" }.to_owned()
     }
 
     /// Ends what is left of a row that failed.
     fn clean_up(&self) {
         let _ = self.tmux(&["kill-server"]);
+        if !self.ground.is_docker() {
+            let _ = output(self.ground.command(&self.sandbox).args(["rm", "--force", &self.container]));
+            return;
+        }
         let _ = output(docker().args(["rm", "-f", &self.container]));
     }
 }
 
-impl Drop for Screen {
+impl Drop for Screen<'_> {
     fn drop(&mut self) {
         self.clean_up();
     }

@@ -143,14 +143,14 @@ pub(crate) fn ensure_image(
     }
     if request.image == own {
         if engine.take_from_neighbour(&own, &mut reporter.progress())? {
-            reporter.notice(&format!("took {own} from the Docker Engine of this machine"));
+            reporter.notice(&format!("took {own} from another engine of this machine"));
         } else {
             reporter.notice(&format!("there is no image {own} yet: building it, once"));
             build(engine, &options(own, who.uid == 0, context), reporter)?;
         }
     } else if engine.kind() == EngineKind::Native {
         let image = &request.image;
-        reporter.notice(&format!("there is no image {image} in your store: asking the Docker Engine for it"));
+        reporter.notice(&format!("there is no image {image} in your store: asking Docker and Podman for it"));
         engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;
     } else {
         let image = &request.image;

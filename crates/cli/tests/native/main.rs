@@ -10,6 +10,8 @@ mod attach;
 mod background;
 mod build;
 mod compare;
+mod environment;
+mod formats;
 mod leftovers;
 mod missing;
 mod places;

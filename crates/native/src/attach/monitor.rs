@@ -290,11 +290,9 @@ impl Client {
                 let Some((Some(size), is_front)) = Hello::parse(payload).map(|h| (h.size, h.is_front)) else {
                     return;
                 };
-                if !is_front {
-                    // Of another size for a moment: the program draws itself anew.
-                    wires.resize((size.0.saturating_add(1), size.1.saturating_add(1)));
-                }
-                wires.resize(size);
+                // Of another size until theirs comes by itself: the program draws itself anew.
+                let more = u16::from(!is_front);
+                wires.resize((size.0.saturating_add(more), size.1.saturating_add(more)));
             }
             Kind::Input => wires.type_in(payload),
             Kind::EndOfInput => wires.end_input(),

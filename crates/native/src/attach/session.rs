@@ -18,6 +18,9 @@ use crate::terminal::{RawMode, write_all};
 /// Bytes read ahead of a container that does not take them.
 const MAX_WAITING: usize = 256 * 1024;
 
+/// Between two sizes of a terminal, for its program to see both.
+const BETWEEN_SIZES: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Somebody's connection to a container.
 pub(super) struct Session<'a> {
     /// To the monitor.
@@ -171,6 +174,11 @@ impl Session<'_> {
                 Kind::Welcome => {
                     flow.tty = payload == [1];
                     flow.reads = self.stdin;
+                    if flow.tty && !self.is_front {
+                        // Two changes at once would be seen as none.
+                        std::thread::sleep(BETWEEN_SIZES);
+                        self.pass_signal(libc::SIGWINCH, flow);
+                    }
                     if flow.tty && self.stdin && rustix::termios::isatty(std::io::stdin()) {
                         flow.raw = Some(RawMode::enter()?);
                     }

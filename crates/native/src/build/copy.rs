@@ -19,7 +19,13 @@ use crate::store::import::{Compression, free_room};
 use crate::trees;
 
 /// The context: path, content, mode.
-pub(super) type Files = [(String, Vec<u8>, u32)];
+pub(super) type Files = [File];
+
+/// A file of the context: path, content, mode.
+pub(super) type File = (String, Vec<u8>, u32);
+
+/// Files with where each goes below the place.
+pub(super) type Chosen<'a> = Vec<(String, &'a File)>;
 
 /// What an instruction copies, words filled in.
 pub(super) struct Copying<'a> {
@@ -30,7 +36,7 @@ pub(super) struct Copying<'a> {
     /// Mode of every file, where it was given.
     pub(super) mode: Option<u32>,
     /// Chosen files: where each goes below the place; empty for the place itself.
-    pub(super) files: Vec<(String, &'a (String, Vec<u8>, u32))>,
+    pub(super) files: Chosen<'a>,
     /// Absolute path inside.
     pub(super) place: String,
     /// The place is a directory whatever is there.
@@ -46,8 +52,8 @@ pub(super) fn choose<'a>(
     context: &'a Files,
     sources: &[String],
     place: &str,
-) -> Result<(Vec<(String, &'a (String, Vec<u8>, u32))>, bool), String> {
-    let mut chosen: BTreeMap<String, &(String, Vec<u8>, u32)> = BTreeMap::new();
+) -> Result<(Chosen<'a>, bool), String> {
+    let mut chosen: BTreeMap<String, &File> = BTreeMap::new();
     let mut into_directory = place.ends_with('/') || matches!(place, "." | "..") || sources.len() > 1;
     for source in sources {
         let parts: Vec<&str> = source.split('/').filter(|c| !c.is_empty() && *c != ".").collect();

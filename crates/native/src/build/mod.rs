@@ -123,7 +123,7 @@ impl<'a> Build<'a> {
                     self.request.network
                 ]);
                 return self.step(&key.to_string(), step, progress, |build, progress| {
-                    build.run(&argv, env.clone(), progress).map_err(|error| located(error, one))
+                    build.run(&argv, env.clone(), progress).map_err(|error| located(&error, one))
                 });
             }
         }
@@ -294,7 +294,7 @@ impl State {
     }
 }
 
-fn located(error: Error, one: &Instruction) -> Error {
+fn located(error: &Error, one: &Instruction) -> Error {
     let shown: String = one.shown.chars().take(SHOWN).collect();
     let mut placed =
         Error::failure(format!("Dockerfile, line {}: {error}", one.line)).with_kind(ErrorKind::Failure);

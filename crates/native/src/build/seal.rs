@@ -180,7 +180,7 @@ mod tests {
         fs::write(dir.path().join("a"), "two").unwrap();
         assert_ne!(sealed(Owners::Mine).hex, stripped.hex);
         fs::create_dir(dir.path().join("closed")).unwrap();
-        fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         sealed(Owners::Mine);
         let mode = fs::metadata(dir.path().join("closed")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

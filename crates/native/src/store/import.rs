@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Blobs, Layer, describe, hex};
-use super::{ImageRecord, Store, docker, file_name, now};
+use super::{ImageRecord, Store, docker, file_name, now, podman};
 use crate::idmap::IdMap;
 use crate::layers::{Owners, Room, unpack};
 use crate::{namespaces, trees};
@@ -25,10 +25,12 @@ pub(crate) enum ImportSource<'a> {
     File(&'a Path),
     /// The Docker Engine behind a socket.
     Docker(&'a Path),
+    /// Podman's store.
+    Podman,
 }
 
 /// Imports an image, and gives it the names asked for or, without any, those
-/// that it brings. `Ok(None)`: the Docker Engine does not have it.
+/// that it brings. `Ok(None)`: the other engine does not have it.
 ///
 /// # Errors
 /// The archive is damaged or hostile, or the disk is full. Nothing of it is
@@ -45,17 +47,18 @@ pub(crate) fn import(
     let work = WorkDir::make(store, map)?;
     let spooled = match (source, tag) {
         (ImportSource::File(path), _) => decompress(path, &work)?.unwrap_or_else(|| path.to_path_buf()),
-        (ImportSource::Docker(socket), Some(image)) => {
-            progress.step(&format!("taking {image} from the Docker Engine"));
+        (_, None) => return Err(Error::failure("an image of another engine has a name")),
+        (other, Some(image)) => {
             let path = work.path.join("saved.tar");
             let mut file = File::create_new(&path).context(|| format!("making {}", path.display()))?;
-            if !docker::save(socket, image, &mut file)? {
+            let had = match other {
+                ImportSource::Docker(socket) => docker::save(socket, image, &mut file)?,
+                _ => podman::save(image, &file)?,
+            };
+            if !had {
                 return Ok(None);
             }
             path
-        }
-        (ImportSource::Docker(_), None) => {
-            return Err(Error::failure("an image of the Docker Engine has a name"));
         }
     };
     progress.step("reading the archive");

@@ -18,6 +18,7 @@
 mod archive;
 mod docker;
 pub(crate) mod import;
+mod podman;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};

@@ -2,15 +2,16 @@
 //! where the machine has them (cncf-tags/container-device-interface), else the
 //! NVIDIA driver's own nodes and libraries.
 
+mod cdi;
+mod soname;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use run_docker_core::error::Context as _;
 use run_docker_core::plan::GpuPlan;
 use run_docker_core::types::GpuDevice;
 use run_docker_core::{Error, Result};
-use serde::Deserialize;
 
 use crate::mounts::Grant;
 
@@ -43,6 +44,28 @@ pub(crate) struct GpuGrant {
     pub(crate) files: Vec<Grant>,
     /// Variables, `NAME=value`.
     pub(crate) env: Vec<String>,
+    /// Links: what they say, and where they are, unless something is there.
+    pub(crate) links: Vec<(String, String)>,
+    /// Directories with libraries that programs must find.
+    pub(crate) library_dirs: Vec<String>,
+    /// Hooks that are not known here.
+    pub(crate) left_out: Vec<String>,
+}
+
+impl GpuGrant {
+    /// `LD_LIBRARY_PATH` for what the image's loader does not look through by
+    /// itself: behind the image's own value, and nothing where that suffices.
+    /// (A cache of ldconfig(8) would have to be made by a program of the image.)
+    pub(crate) fn library_path(
+        &self,
+        image: Option<&str>,
+        searched: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let more: Vec<&str> =
+            self.library_dirs.iter().map(String::as_str).filter(|dir| !searched(dir)).collect();
+        let own = image.filter(|value| !value.is_empty());
+        (!more.is_empty()).then(|| own.into_iter().chain(more).collect::<Vec<_>>().join(":"))
+    }
 }
 
 /// Carries out the plan's choice on this machine.
@@ -53,107 +76,20 @@ pub(crate) fn grant(plan: &GpuPlan) -> Result<GpuGrant> {
     match plan {
         // Nodes come with the plan's other devices.
         GpuPlan::None | GpuPlan::Nodes(_) => Ok(GpuGrant::default()),
-        GpuPlan::Cdi(names) => from_cdi(&load(&CDI_DIRECTORIES.map(Path::new))?, names),
+        GpuPlan::Cdi(names) => {
+            cdi::grant(&cdi::load(&CDI_DIRECTORIES.map(Path::new))?, names, &soname::soname)
+        }
         GpuPlan::DeviceRequest(devices) => from_driver(devices.as_deref()),
     }
 }
 
 /// Whether some CDI file describes GPUs in a form that is read here.
 pub(crate) fn has_cdi() -> bool {
-    load(&CDI_DIRECTORIES.map(Path::new)).is_ok_and(|specs| specs.iter().any(|s| s.kind == "nvidia.com/gpu"))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    kind: String,
-    #[serde(default)]
-    devices: Vec<Device>,
-    #[serde(default)]
-    container_edits: Edits,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Device {
-    name: String,
-    #[serde(default)]
-    container_edits: Edits,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Edits {
-    env: Vec<String>,
-    device_nodes: Vec<Node>,
-    mounts: Vec<CdiMount>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Node {
-    path: String,
-    #[serde(default)]
-    host_path: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CdiMount {
-    host_path: String,
-    container_path: String,
-    #[serde(default)]
-    options: Vec<String>,
-}
-
-/// The JSON files; the later directory is the more specific one.
-fn load(directories: &[&Path]) -> Result<Vec<Spec>> {
-    let mut specs = Vec::new();
-    for directory in directories {
-        let Ok(entries) = std::fs::read_dir(directory) else { continue };
-        let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-        files.sort();
-        for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "json")) {
-            let text = std::fs::read(file).context(|| format!("reading {}", file.display()))?;
-            specs.push(
-                serde_json::from_slice(&text).context(|| format!("{} is no CDI file", file.display()))?,
-            );
-        }
-    }
-    Ok(specs)
-}
-
-fn from_cdi(specs: &[Spec], names: &[String]) -> Result<GpuGrant> {
-    let mut grant = GpuGrant::default();
-    for name in names {
-        let (kind, device) = name.split_once('=').unwrap_or((name, ""));
-        let found = specs.iter().rev().filter(|s| s.kind == kind);
-        let found = found.filter_map(|s| Some((s, s.devices.iter().find(|d| d.name == device)?))).next();
-        let Some((spec, device)) = found else {
-            return Err(Error::failure(format!("no CDI file describes {name}"))
-                .with_hint("nvidia-ctk cdi generate --format=json --output=/etc/cdi/nvidia.json"));
-        };
-        for edits in [&spec.container_edits, &device.container_edits] {
-            grant.take(edits);
-        }
-    }
-    Ok(grant)
+    cdi::load(&CDI_DIRECTORIES.map(Path::new))
+        .is_ok_and(|specs| specs.iter().any(|s| s.kind == "nvidia.com/gpu"))
 }
 
 impl GpuGrant {
-    fn take(&mut self, edits: &Edits) {
-        for node in &edits.device_nodes {
-            let source = PathBuf::from(node.host_path.as_ref().unwrap_or(&node.path));
-            self.add(Grant { source, target: node.path.clone(), read_only: false });
-        }
-        for mount in &edits.mounts {
-            let read_only = mount.options.iter().any(|o| o == "ro");
-            let source = PathBuf::from(&mount.host_path);
-            self.add(Grant { source, target: mount.container_path.clone(), read_only });
-        }
-        self.env.extend(edits.env.iter().filter(|v| !self.env.contains(v)).cloned().collect::<Vec<_>>());
-    }
-
     fn add(&mut self, file: Grant) {
         if !self.files.iter().any(|f| f.target == file.target) {
             self.files.push(file);
@@ -219,7 +155,7 @@ fn minor_of(device: &GpuDevice, minors: &[(u32, String)]) -> Result<u32> {
     };
     found.map(|(minor, _)| *minor).ok_or_else(|| {
         Error::failure(format!("the native engine cannot grant the GPU {device} without a CDI file"))
-            .with_hint("nvidia-ctk cdi generate --format=json --output=/etc/cdi/nvidia.json")
+            .with_hint("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml")
     })
 }
 
@@ -249,24 +185,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cdi_file_becomes_grants() {
-        let spec: Spec = serde_json::from_str(
-            r#"{"cdiVersion":"0.5.0","kind":"nvidia.com/gpu",
-                "devices":[{"name":"0","containerEdits":{"deviceNodes":[{"path":"/dev/nvidia0"}]}},
-                           {"name":"1","containerEdits":{"deviceNodes":[{"path":"/dev/nvidia1","hostPath":"/dev/x"}]}}],
-                "containerEdits":{"env":["NVIDIA_VISIBLE_DEVICES=void"],
-                  "deviceNodes":[{"path":"/dev/nvidiactl"}],
-                  "mounts":[{"hostPath":"/lib/a.so","containerPath":"/usr/lib/a.so","options":["ro","nosuid"]}]}}"#,
-        )
-        .unwrap();
-        let specs = [spec];
-        let both = from_cdi(&specs, &["nvidia.com/gpu=0".into(), "nvidia.com/gpu=1".into()]).unwrap();
-        let targets: Vec<&str> = both.files.iter().map(|f| f.target.as_str()).collect();
-        assert_eq!(targets, ["/dev/nvidiactl", "/usr/lib/a.so", "/dev/nvidia0", "/dev/nvidia1"]);
-        assert_eq!(both.files[3].source, Path::new("/dev/x"));
-        assert!(both.files[1].read_only);
-        assert_eq!(both.env, ["NVIDIA_VISIBLE_DEVICES=void"]);
-        assert!(from_cdi(&specs, &["nvidia.com/gpu=2".into()]).is_err());
+    fn libraries_are_found_where_the_loader_does_not_look() {
+        let dirs = ["/usr/lib64", "/usr/lib/x86_64-linux-gnu"].map(str::to_owned).to_vec();
+        let grant = GpuGrant { library_dirs: dirs, ..GpuGrant::default() };
+        let debian = |dir: &str| dir.ends_with("-linux-gnu");
+        assert_eq!(grant.library_path(None, debian).as_deref(), Some("/usr/lib64"));
+        assert_eq!(grant.library_path(Some("/opt/lib"), debian).as_deref(), Some("/opt/lib:/usr/lib64"));
+        assert_eq!(grant.library_path(Some("/opt/lib"), |_| true), None);
     }
 
     #[test]
