@@ -195,6 +195,8 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Write a .runconfigs with every setting, commented out
     Init(InitArgs),
+    /// Write .devcontainer/devcontainer.json from this project's settings
+    Devcontainer(DevcontainerArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
     /// What stands between you and a run on this machine, with lines to paste
@@ -420,6 +422,32 @@ pub(crate) struct TrustArgs {
 pub(crate) struct InitArgs {
     /// The project [default: the current directory]
     pub(crate) project: Option<PathBuf>,
+}
+
+/// `devcontainer`.
+#[derive(Args, Debug)]
+pub(crate) struct DevcontainerArgs {
+    /// GPUs
+    #[arg(default_value = "", value_name = "GPU-LIST")]
+    pub(crate) gpus: String,
+    /// CPUs
+    #[arg(default_value = "", value_name = "CPU-LIST")]
+    pub(crate) cpus: String,
+    /// Print it, and write nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Replace the file that is there
+    #[arg(long, conflicts_with = "print")]
+    pub(crate) force: bool,
+    /// Write your ids and groups to FILE instead, as variables for an image of run-docker's
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["print", "force"])]
+    pub(crate) env: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
 }
 
 /// `doctor`.
