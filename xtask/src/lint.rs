@@ -51,7 +51,7 @@ fn scripts() -> bool {
     let root = crate::root();
     let image = std::fs::read_dir(root.join("image")).unwrap().flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = image.filter(|path| path.extension().is_some_and(|e| e == "sh")).collect();
-    files.extend([root.join("run-docker"), root.join("entrypoint.sh")]);
+    files.extend([root.join("run-docker"), root.join("entrypoint.sh"), root.join("examples/plain/run.sh")]);
     let status = Command::new("shellcheck").args(&files).status();
     let good = status.is_ok_and(|status| status.success());
     if !good {

@@ -173,7 +173,9 @@ fn an_editor_starts_what_the_file_says_as_the_user() {
     for (variable, value) in file["containerEnv"].as_object().unwrap() {
         run.arg("-e").arg(format!("{variable}={}", value.as_str().unwrap()));
     }
-    words(&file["mounts"]).into_iter().for_each(|mount| drop(run.args(["--mount", mount])));
+    for mount in words(&file["mounts"]) {
+        run.args(["--mount", mount]);
+    }
     run.args(words(&file["runArgs"])).args(["--entrypoint", "/bin/sh", file["image"].as_str().unwrap(), "-c"]);
     run.args(["echo Container started\ntrap \"exit 0\" 15\n\nexec \"$@\"\nwhile sleep 1 & wait $!; do :; done", "-"]);
     run.args(["/entrypoint.sh", "bash"]);

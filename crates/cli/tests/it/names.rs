@@ -116,7 +116,7 @@ fn every_part_of_a_template_is_filled_in() {
     let template = "{user}.{project}.{args.gpu}.{args.cpu}.{host}";
     let dry = world.run(&["--dry-run", "--name", template, "", "0", "true"]);
     let line = dry.ok();
-    let host = run_docker_testkit::run_ok(std::process::Command::new("uname").arg("-n"));
+    let host = run_ok(std::process::Command::new("uname").arg("-n"));
     assert!(line.contains(&format!("--name ann.project..0.{} ", host.trim())), "{line}");
     let dry = world.run(&["--dry-run", "--name", "{date}-{time}", "", "", "true"]);
     let name = dry.ok().split(' ').skip_while(|word| *word != "--name").nth(1).unwrap().to_owned();

@@ -108,6 +108,7 @@ const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
     ("docker's disk is not visible", |s| docker(s).free = None, Level::Ok, "storage", "not visible", ""),
     ("docker warns", |s| docker(s).warnings = vec!["WARNING: No swap limit support".into()], Level::Note, "docker", "No swap limit", ""),
     ("no store", |s| s.native = EngineAnswer::No { why: "the image store belongs to uid 5".into(), hint: Some("set RUN_DOCKER_STORE".into()) }, Level::Note, "native", "belongs to uid 5", "RUN_DOCKER_STORE"),
+    ("native never used", |s| s.native = EngineAnswer::Unused, Level::Ok, "native", "not used yet", ""),
     ("full store", |s| native(s).free = Some(0), Level::Problem, "native", "cannot write", "run-docker image prune"),
     ("default image missing", |s| s.image.as_mut().unwrap().present = false, Level::Note, "image", "builds it", "run-docker build"),
     ("named image missing", |s| { let i = s.image.as_mut().unwrap(); i.present = false; i.is_default = false; }, Level::Note, "image", "fetches it", "docker pull ann/"),
@@ -149,14 +150,14 @@ const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
 fn docker(survey: &mut Survey) -> &mut DockerSurvey {
     match &mut survey.docker {
         EngineAnswer::Yes(docker) => docker,
-        EngineAnswer::No { .. } => panic!("no docker"),
+        _ => panic!("no docker"),
     }
 }
 
 fn native(survey: &mut Survey) -> &mut NativeSurvey {
     match &mut survey.native {
         EngineAnswer::Yes(native) => native,
-        EngineAnswer::No { .. } => panic!("no native engine"),
+        _ => panic!("no native engine"),
     }
 }
 
