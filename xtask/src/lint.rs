@@ -60,6 +60,7 @@ fn scripts() -> bool {
         [
             "run-docker",
             "entrypoint.sh",
+            "examples/plain/run.sh",
             "completions/run-docker.bash",
             "packaging/install.sh",
             "packaging/postrm",

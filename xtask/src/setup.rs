@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Program that shows a package is there, and the package.
 const NEEDED: &[(&str, &str)] = &[
     ("docker", "docker.io"),
+    ("docker-compose", "docker-compose"),
+    ("ssh-agent", "openssh-client"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
     ("mmdebstrap", "mmdebstrap"),
     ("busybox", "busybox-static"),
     ("newuidmap", "uidmap"),

@@ -1,10 +1,14 @@
 //! The command line as typed. Nothing is interpreted here; options of a run
 //! become assignments of the strongest layer.
 
+mod project;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use run_docker_core::config::{Assignment, Key, Origin};
+
+pub(crate) use project::{DevcontainerArgs, DoctorArgs, InitArgs, ProbeArgs, PruneArgs, TrustArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -202,6 +206,8 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// Write a .runconfigs with every setting, commented out
     Init(InitArgs),
+    /// Write .devcontainer/devcontainer.json from this project's settings
+    Devcontainer(DevcontainerArgs),
     /// Accept what this project's .runconfigs opens
     Trust(TrustArgs),
     /// What stands between you and a run on this machine, with lines to paste
@@ -440,76 +446,6 @@ pub(crate) enum EnvVerb {
         #[arg(short, long)]
         yes: bool,
     },
-}
-
-/// `trust`.
-#[derive(Args, Debug)]
-pub(crate) struct TrustArgs {
-    /// The project [default: the current directory]
-    pub(crate) project: Option<PathBuf>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-}
-
-/// `init`.
-#[derive(Args, Debug)]
-pub(crate) struct InitArgs {
-    /// The project [default: the current directory]
-    pub(crate) project: Option<PathBuf>,
-}
-
-/// `doctor`.
-#[derive(Args, Debug)]
-pub(crate) struct DoctorArgs {
-    /// Look for what runs left behind instead; ends with 1 where something is
-    #[arg(long)]
-    pub(crate) leaks: bool,
-    /// As JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) settings: SettingArgs,
-}
-
-/// `prune`.
-#[derive(Args, Debug)]
-pub(crate) struct PruneArgs {
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    /// Show what would be removed, and remove nothing
-    #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
-    /// Also images of run-docker that lost their name to a newer one, whoever built them
-    #[arg(long)]
-    pub(crate) images: bool,
-    /// Leave containers of -d that ended, with their logs
-    #[arg(long)]
-    pub(crate) keep_containers: bool,
-}
-
-/// `probe`.
-#[derive(Args, Debug)]
-pub(crate) struct ProbeArgs {
-    /// GPUs
-    #[arg(default_value = "", value_name = "GPU-LIST")]
-    pub(crate) gpus: String,
-    /// CPUs
-    #[arg(default_value = "", value_name = "CPU-LIST")]
-    pub(crate) cpus: String,
-    #[command(flatten)]
-    pub(crate) settings: SettingArgs,
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-    /// As JSON on one line instead of indented
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Compare engines or saved reports; exit 1 on a difference
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1)]
-    pub(crate) compare: Vec<String>,
-    #[command(flatten)]
-    pub(crate) verbosity: Verbosity,
 }
 
 impl SettingArgs {

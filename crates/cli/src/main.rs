@@ -49,6 +49,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Image(command) => commands::image::run(&command, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Init(args) => commands::init::run(&args, context),
+        Command::Devcontainer(args) => commands::devcontainer::run(args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Prune(args) => commands::prune::run(&args, context),
         Command::Env(args) => commands::env::run(&args, context),

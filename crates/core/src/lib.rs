@@ -6,6 +6,7 @@
 //! it needs to know comes in as a value.
 
 pub mod config;
+pub mod devcontainer;
 pub mod docker_args;
 pub mod doctor;
 pub mod engine;

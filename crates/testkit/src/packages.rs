@@ -15,17 +15,14 @@ pub fn python_packages(package: &str) -> PathBuf {
     }
     let fresh = cache::dir().join(format!("pypi-{package}.part"));
     let _ = fs::remove_dir_all(&fresh);
+    let tools = cache::dir().join("pypi-tools");
+    if !tools.join("bin/pip").exists() {
+        run_ok(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&tools));
+    }
     // Debian 12's, which the images of these tests have.
     run_ok(
-        Command::new("python3")
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--root-user-action=ignore",
-            ])
+        Command::new(tools.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"])
             .args(["--python-version", "3.11", "--only-binary=:all:", "--target"])
             .arg(&fresh)
             .arg(package),

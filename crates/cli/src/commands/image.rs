@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use run_docker_core::doctor::human;
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{ExitStatus, Result};
@@ -52,18 +53,6 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatu
             let _ = writeln!(std::io::stderr(), "run-docker: {} freed", human(freed));
             Ok(ExitStatus::SUCCESS)
         }
-    }
-}
-
-/// Three digits and a decimal unit, as the engines print sizes.
-fn human(bytes: u64) -> String {
-    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes < unit * 10 => {
-            format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
-        }
-        Some((unit, name)) => format!("{} {name}", bytes / unit),
-        None => format!("{bytes} B"),
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod containers;
+pub(crate) mod devcontainer;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod image;

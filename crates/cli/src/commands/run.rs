@@ -199,6 +199,11 @@ impl Prepared {
         ensure_image(engine, self.request.clone(), from_site, who, context, reporter)
     }
 
+    /// The plan for a rootful Docker and an image of which nothing is known.
+    pub(crate) fn assumed_plan(&self) -> Result<RunPlan> {
+        self.plan(&self.request, &self.host, &assumed_engine(), &ImageFacts::default(), &[])
+    }
+
     /// The machine and the person.
     pub(crate) fn host(&self) -> &HostFacts {
         &self.host

@@ -37,6 +37,7 @@ fn a_person_who_can_run_has_no_problem() {
     assert!(table.ok().starts_with("ok       engine "), "{}", table.out);
     // Looking changes nothing.
     assert!(!world.sandbox.home().join("conda_envs").exists());
+    assert!(!world.sandbox.home().join(".local/share").exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod config;
 mod doctor;
+mod editors;
 mod engines;
 mod environment;
 mod images;

@@ -106,6 +106,7 @@ fn socket(survey: &Survey) -> Option<Finding> {
     }
     Some(match &survey.docker {
         EngineAnswer::Yes(_) => Finding::ok("socket", format!("{path}{named} answers")),
+        EngineAnswer::Unused => return None,
         EngineAnswer::No { why, .. } => {
             Finding::problem("socket", format!("{path}{named} is yours to use, and does not answer: {why}"))
                 .paste("systemctl status docker; journalctl -u docker -n 50")
@@ -139,6 +140,7 @@ fn storage(survey: &Survey) -> Vec<Finding> {
 fn native(survey: &Survey) -> Option<Finding> {
     let native = match &survey.native {
         EngineAnswer::Yes(native) => native,
+        EngineAnswer::Unused => return Some(Finding::ok("native", "the engine built in was not used yet (--engine native)")),
         EngineAnswer::No { why, hint } if survey.choice.kind != EngineKind::Native => {
             let finding = Finding::note("native", why);
             return Some(match hint {

@@ -35,6 +35,8 @@ pub struct Survey {
 pub enum EngineAnswer<T> {
     /// It did.
     Yes(T),
+    /// It was not asked: it has never been used, and asking would make its places.
+    Unused,
     /// What was attempted, the causes, and a hint.
     No {
         /// In one line.

@@ -28,12 +28,14 @@ pub(super) fn survey(args: &DoctorArgs, context: &Context) -> Result<Survey> {
     let host = run_docker_host::detect_host(&options)?.facts;
     let (prepared, config) = settings_of(&args.settings, context);
     let docker = engines::docker_of(context);
-    let native = engines::native(context);
     let asked = settings::load(&args.settings, &ConfigArgs::default(), context).ok();
     let choice = choice(asked.as_ref().map(|l| &l.settings), &docker, context);
+    // Nothing is made in order to look at it.
+    let used = choice.kind == EngineKind::Native || engines::has_store(context);
+    let native = used.then(|| engines::native(context));
     let engine: Option<&dyn Engine> = match choice.kind {
         EngineKind::Docker => docker.as_ref().ok().map(|d| d as &dyn Engine),
-        EngineKind::Native => native.as_ref().ok().map(|n| n as &dyn Engine),
+        EngineKind::Native => native.as_ref().and_then(|n| n.as_ref().ok()).map(|n| n as &dyn Engine),
         EngineKind::Podman => None,
     };
     let image = match &prepared {
@@ -50,11 +52,14 @@ pub(super) fn survey(args: &DoctorArgs, context: &Context) -> Result<Survey> {
             survey.free = free_of_docker(&survey.data_root);
             survey
         })),
-        native: answer(native.and_then(|native| {
-            let facts = native.facts()?;
-            let free = free_bytes(Path::new(&facts.endpoint));
-            Ok(NativeSurvey { free, images: native.images()?.len(), facts })
-        })),
+        native: match native {
+            None => EngineAnswer::Unused,
+            Some(native) => answer(native.and_then(|native| {
+                let facts = native.facts()?;
+                let free = free_bytes(Path::new(&facts.endpoint));
+                Ok(NativeSurvey { free, images: native.images()?.len(), facts })
+            })),
+        },
         identity: host.identity,
         choice,
         config,
