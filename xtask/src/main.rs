@@ -13,9 +13,11 @@ mod channel;
 mod conda;
 mod document;
 mod embedded;
+mod fault;
 mod fuzz;
 mod lint;
 mod matrix;
+mod random;
 mod rows;
 mod setup;
 mod tty;
@@ -85,7 +87,7 @@ enum Task {
         /// The same seed chooses the same moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Another program than the embedded conda of this tree
+        /// Another program than this tree's: the embedded conda, or the launcher
         #[arg(long)]
         program: Option<PathBuf>,
     },
@@ -136,6 +138,7 @@ enum Task {
 #[derive(Clone, Copy, ValueEnum)]
 enum Faulty {
     Conda,
+    Docker,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -161,6 +164,9 @@ fn main() -> ExitCode {
         Task::CondaDiff { only, program } => conda::diff(program, only.as_deref()),
         Task::CondaRoundtrip { program } => conda::roundtrip(program),
         Task::Fault { which: Faulty::Conda, times, seed, program } => conda::fault(program, times, seed),
+        Task::Fault { which: Faulty::Docker, times, seed, program } => {
+            fault::docker(&program.unwrap_or_else(self::program), times, seed)
+        }
         Task::Conda => {
             println!("{}", embedded::program().display());
             true

@@ -16,5 +16,7 @@ mod names;
 mod options;
 mod own;
 mod places;
+mod podman;
+mod reach;
 mod trust;
 mod world;
