@@ -78,8 +78,21 @@ impl PrivateDocker {
 
     /// Starts it again on what it left, after [`Self::kill`] or [`Self::stop`].
     pub fn start_again(&mut self) {
+        self.forget_dead_containerd();
         self.daemon = launch(self.dir.path(), &self.options, &self.network);
         self.await_answer();
+    }
+
+    /// A killed daemon's containerd dies with it, but may wait for somebody to reap
+    /// it; a daemon would take it for a living one, and wait for it in vain.
+    fn forget_dead_containerd(&self) {
+        let file = self.dir.path().join("exec/containerd/containerd.pid");
+        let pid = std::fs::read_to_string(&file).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            // It may not have come so far.
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     /// Ends it in good order, containers included.
