@@ -24,6 +24,7 @@ mod man;
 mod matrix;
 mod messages;
 mod picture;
+mod random;
 mod rows;
 mod setup;
 mod tty;
@@ -107,7 +108,7 @@ enum Task {
         /// The same seed chooses the same moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Another program than the one of this tree
+        /// Another program than this tree's: the embedded conda, or the launcher
         #[arg(long)]
         program: Option<PathBuf>,
     },
@@ -190,6 +191,8 @@ enum Faulty {
     Conda,
     /// The native engine
     Native,
+    /// Docker
+    Docker,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -225,6 +228,9 @@ fn main() -> ExitCode {
         Task::Fault { which: Faulty::Native, times, seed, program } => {
             let program = program.unwrap_or_else(self::program);
             fault::native(&std::path::absolute(program).unwrap(), times, seed)
+        }
+        Task::Fault { which: Faulty::Docker, times, seed, program } => {
+            fault::docker(&program.unwrap_or_else(self::program), times, seed)
         }
         Task::Conda => {
             println!("{}", embedded::program().display());

@@ -397,3 +397,14 @@ fn gpus_of_amd_are_their_nodes() {
     case.host.gpus[0].nodes.clear();
     assert!(case.plan("all", "", &[]).unwrap_err().to_string().contains("two makers"));
 }
+
+#[test]
+fn selinux_labels_are_left_off_unless_something_is_said_about_them() {
+    let mut case = Case::default();
+    let options = |case: &Case| case.plan("", "", &["id"]).unwrap().security_opt;
+    assert!(options(&case).is_empty());
+    case.engine.security_options = vec!["name=seccomp,profile=default".into(), "name=selinux".into()];
+    assert_eq!(options(&case), ["label=disable"]);
+    case.options = vec![(Key::DockerArgs, "--security-opt label=type:container_t")];
+    assert_eq!(options(&case), ["label=type:container_t"]);
+}

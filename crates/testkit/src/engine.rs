@@ -31,7 +31,8 @@ pub fn require_docker() -> bool {
 pub struct PrivateDocker {
     dir: TempDir,
     daemon: Child,
-    _network: Network,
+    options: PrivateOptions,
+    network: Network,
 }
 
 /// What a daemon of one's own is started with.
@@ -59,40 +60,47 @@ impl PrivateDocker {
         // People who may speak to it must reach its socket.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let network = Network::make(options.outgoing);
-        let at = |name: &str| dir.path().join(name);
-        std::fs::write(at("daemon.json"), configuration()).unwrap();
-        let log = File::create(at("log")).unwrap();
-        let mut command = match options.remap {
-            true => remapping(dir.path()),
-            false => Command::new("dockerd"),
-        };
-        if let Some(proxy) = &options.registry_proxy {
-            command.env("HTTPS_PROXY", proxy).env("NO_PROXY", "");
-        }
-        let daemon = command
-            .arg("--config-file")
-            .arg(at("daemon.json"))
-            .arg("--data-root")
-            .arg(options.data_root.clone().unwrap_or_else(|| at("data")))
-            .arg("--exec-root")
-            .arg(at("exec"))
-            .arg("--pidfile")
-            .arg(at("pid"))
-            .arg("-H")
-            .arg(format!("unix://{}", at("sock").display()))
-            .args(["--bridge", &network.bridge, "--iptables=false", "--ip-masq=false"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let started = Self { dir, daemon, _network: network };
+        std::fs::write(dir.path().join("daemon.json"), configuration()).unwrap();
+        let daemon = launch(dir.path(), options, &network);
+        let started = Self { dir, daemon, options: options.clone(), network };
+        started.await_answer();
+        started
+    }
+
+    fn await_answer(&self) {
         let limit = Instant::now() + Duration::from_secs(60);
-        while !output(started.docker().arg("version")).status.success() {
-            let log = || std::fs::read_to_string(started.dir.path().join("log")).unwrap_or_default();
+        while !output(self.docker().arg("version")).status.success() {
+            let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < limit, "the private engine does not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(200));
         }
-        started
+    }
+
+    /// Starts it again on what it left, after [`Self::kill`] or [`Self::stop`].
+    pub fn start_again(&mut self) {
+        self.forget_dead_containerd();
+        self.daemon = launch(self.dir.path(), &self.options, &self.network);
+        self.await_answer();
+    }
+
+    /// A killed daemon's containerd dies with it, but may wait for somebody to reap
+    /// it; a daemon would take it for a living one, and wait for it in vain.
+    fn forget_dead_containerd(&self) {
+        let file = self.dir.path().join("exec/containerd/containerd.pid");
+        let pid = std::fs::read_to_string(&file).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            // It may not have come so far.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    /// Ends it in good order, containers included.
+    pub fn stop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.daemon.id()).unwrap_or(0)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        self.daemon.wait().unwrap();
     }
 
     /// Its socket.
@@ -128,12 +136,37 @@ impl Drop for PrivateDocker {
         for id in String::from_utf8_lossy(&ids.stdout).split_whitespace() {
             output(self.docker().args(["rm", "-f", id]));
         }
-        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.daemon.id()).unwrap_or(0)) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.daemon.wait();
+        self.stop();
         end_leftovers(self.dir.path());
     }
+}
+
+fn launch(dir: &Path, options: &PrivateOptions, network: &Network) -> Child {
+    let at = |name: &str| dir.join(name);
+    let log = File::create(at("log")).unwrap();
+    let mut command = match options.remap {
+        true => remapping(dir),
+        false => Command::new("dockerd"),
+    };
+    if let Some(proxy) = &options.registry_proxy {
+        command.env("HTTPS_PROXY", proxy).env("NO_PROXY", "");
+    }
+    command
+        .arg("--config-file")
+        .arg(at("daemon.json"))
+        .arg("--data-root")
+        .arg(options.data_root.clone().unwrap_or_else(|| at("data")))
+        .arg("--exec-root")
+        .arg(at("exec"))
+        .arg("--pidfile")
+        .arg(at("pid"))
+        .arg("-H")
+        .arg(format!("unix://{}", at("sock").display()))
+        .args(["--bridge", &network.bridge, "--iptables=false", "--ip-masq=false"])
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// A daemon to which nobody's ids are granted as others are (subuid(5)): the

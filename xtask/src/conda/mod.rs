@@ -19,7 +19,6 @@ use run_docker_testkit::{Oracle, Server, channel};
 
 use crate::verdict::Verdict;
 use accepted::Accepted;
-pub(crate) use fault::Random;
 use rows::{Look, ROWS, Row};
 use side::Side;
 

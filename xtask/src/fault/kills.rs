@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::groups::Own;
 use super::place::Place;
-use crate::conda::Random;
+use crate::random::Random;
 use crate::verdict::Verdict;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod clock;
 mod crowd;
+mod docker;
 mod full;
 mod groups;
 mod kills;
@@ -17,6 +18,8 @@ pub(crate) use groups::Own;
 pub(crate) use place::{EVERYBODY, IMAGE, Place, Who, succeed};
 
 use crate::verdict::Verdict;
+
+pub(crate) use docker::docker;
 
 /// `cargo xtask fault native`: `times` for each of starts, runs and imports.
 pub(crate) fn native(program: &Path, times: usize, seed: u64) -> bool {

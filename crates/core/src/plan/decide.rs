@@ -132,7 +132,7 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
         cap_drop: args.cap_drop.clone(),
         devices: resources::decide_devices(input, &gpus),
         gpus,
-        security_opt: args.security_opt.clone(),
+        security_opt: resources::decide_security(input, &mut notices),
         privileged: args.privileged.unwrap_or(false),
         read_only: args.read_only.unwrap_or(false),
         ipc: args.ipc.clone(),

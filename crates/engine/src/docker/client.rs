@@ -71,20 +71,26 @@ impl Docker {
     }
 
     /// True when the engine's own client must create the container: for flags
-    /// without a meaning here, and for CDI names on Podman, which reads them there alone.
+    /// without a meaning here, and on Podman for CDI names and `keep-groups`, which
+    /// Docker's API has no place for.
     pub(super) fn needs_client(&self, plan: &RunPlan) -> bool {
-        let names = matches!(plan.gpus, GpuPlan::Cdi(_)) && self.kind == EngineKind::Podman;
-        names || !plan.client_flags.is_empty()
+        let not_in_api = matches!(plan.gpus, GpuPlan::Cdi(_)) || !plan.group_add.is_empty();
+        !plan.client_flags.is_empty() || (self.kind == EngineKind::Podman && not_in_api)
     }
 
     fn client(&self) -> Command {
         let url = format!("unix://{}", self.endpoint.socket.display());
-        let (program, words) = match self.kind {
-            EngineKind::Podman => ("podman", vec!["--remote", "--url"]),
-            _ => ("docker", vec!["--host"]),
-        };
-        let mut client = Command::new(program);
-        client.args(words).arg(url);
+        if self.kind != EngineKind::Podman {
+            let mut client = Command::new("docker");
+            client.arg("--host").arg(url);
+            return client;
+        }
+        let mut client = Command::new("podman");
+        // A service of our own has the same store as the program; and `keep-groups`
+        // is refused by a client that thinks of its service as another machine's.
+        if self.service.is_none() {
+            client.args(["--remote", "--url"]).arg(url);
+        }
         client
     }
 

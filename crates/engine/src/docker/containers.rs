@@ -39,6 +39,8 @@ impl Docker {
         let options = RemoveContainerOptionsBuilder::new().force(force).v(true).build();
         match self.api.remove_container(id, Some(options)).await {
             Ok(()) => Ok(()),
+            // Somebody else removes it; it goes.
+            Err(error) if force && being_removed(&error) => Ok(()),
             Err(error) if status(&error) == Some(409) && !force => {
                 Err(explain(error, format!("removing the container {id}"))
                     .with_hint("it runs: stop it first, or give --force"))
@@ -86,6 +88,11 @@ impl Docker {
         let config = found.config.unwrap_or_default();
         Ok((config.tty.unwrap_or(false), name, config.user.unwrap_or_default()))
     }
+}
+
+fn being_removed(error: &bollard::errors::Error) -> bool {
+    let bollard::errors::Error::DockerResponseServerError { status_code: 409, message } = error else { return false };
+    message.contains("already in progress")
 }
 
 fn summary(container: bollard::models::ContainerSummary) -> ContainerSummary {

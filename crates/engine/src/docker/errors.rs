@@ -1,7 +1,10 @@
 //! The engine's errors in words a user can act on.
 
+use std::path::Path;
+
 use bollard::errors::Error as Api;
-use run_docker_core::{Error, ErrorKind};
+use run_docker_core::types::MountSource;
+use run_docker_core::{Error, ErrorKind, RunPlan};
 
 /// Wraps an error of the API as the cause of `what`.
 pub(super) fn explain(error: Api, what: String) -> Error {
@@ -42,12 +45,36 @@ fn hint(message: &str) -> Option<&'static str> {
         ("unknown runtime", "see docker info for the runtimes there are"),
         ("no space left on device", "make room: docker system df, then docker system prune"),
         ("bind source path does not exist", "the directory to mount is missing, or the daemon cannot see it"),
-        (
-            "permission denied",
-            "the daemon may not reach a path of this run (a network home with root_squash?)",
-        ),
     ];
     table.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint)
+}
+
+/// Adds what an engine's refusal of a mount means, where the launcher can see
+/// what the engine cannot: its root is nobody on a network disk with
+/// `root_squash`, and on a FUSE mount without `allow_other`.
+pub(super) fn explain_mounts(error: Error, plan: &RunPlan) -> Error {
+    let said = error.causes().join(" ");
+    let Some(path) = refused_source(&said, plan).filter(|path| Path::new(path).exists()) else { return error };
+    error
+        .with_hint(format!(
+            "you can reach {path} and the engine cannot: a network disk with root_squash, a FUSE mount without \
+             allow_other, or a mount of this session alone"
+        ))
+        .with_hint("take the engine that acts as you: --engine native, or keep the project on a local disk")
+}
+
+/// The source of a mount that the engine names as missing or forbidden.
+fn refused_source<'a>(said: &str, plan: &'a RunPlan) -> Option<&'a str> {
+    let refused = ["permission denied", "does not exist", "no such file or directory", "statfs"];
+    if !refused.iter().any(|words| said.contains(words)) {
+        return None;
+    }
+    let sources = plan.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Bind(path) => Some(path.as_str()),
+        MountSource::Volume(_) => None,
+    });
+    // The longest one: a message about /data/x names /data too.
+    sources.filter(|path| said.contains(path)).max_by_key(|path| path.len())
 }
 
 /// The HTTP status of an answer that is an error.

@@ -60,7 +60,7 @@ pub struct Docker {
     init: InitBinary,
     runtime: tokio::runtime::Runtime,
     /// Podman's, where it was started for us.
-    _service: Option<Service>,
+    service: Option<Service>,
 }
 
 impl Docker {
@@ -99,7 +99,7 @@ impl Docker {
             .build()
             .context(|| "starting the event loop".to_owned())?;
         let kind = if pong.podman { EngineKind::Podman } else { EngineKind::Docker };
-        Ok(Self { api, endpoint: endpoint.clone(), kind, init, runtime, _service: None })
+        Ok(Self { api, endpoint: endpoint.clone(), kind, init, runtime, service: None })
     }
 
     /// Starts Podman's service on a socket below the directory `below`, and
@@ -111,7 +111,7 @@ impl Docker {
         let service = Service::start(below)?;
         let endpoint = Endpoint { socket: service.socket(), origin: "podman system service".to_owned() };
         let connected = Self::connect(&endpoint, init)?;
-        Ok(Self { _service: Some(service), ..connected })
+        Ok(Self { service: Some(service), ..connected })
     }
 
     /// `/v1.41`, the prefix of paths in requests of our own.

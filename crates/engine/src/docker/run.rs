@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Docker;
 use super::create::create_body;
-use super::errors::{explain, start_failed, status};
+use super::errors::{explain, explain_mounts, start_failed, status};
 use super::hijack;
 use super::signals::{Caught, Signals};
 use super::streams::{self, OutputEnd, Streams};
@@ -135,7 +135,7 @@ impl Docker {
                     return Err(explain(error, format!("creating a container of the image {}", plan.image))
                         .with_hint(format!("fetch it: docker pull {}", plan.image)));
                 }
-                _ => return Err(explain(error, format!("creating the container {name}"))),
+                _ => return Err(explain_mounts(explain(error, format!("creating the container {name}")), plan)),
             }
         }
         Err(Error::failure(format!("{MAX_SUFFIX} containers are called like {}", plan.name)))
@@ -201,7 +201,7 @@ impl Docker {
             Err(error) if error.causes().iter().any(|cause| init_is_missing(cause)) => {
                 return Ok(Tried::InitMissing);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(explain_mounts(error, plan)),
         };
         // In place before the start, or a quick command is gone unseen.
         let podman = self.kind == EngineKind::Podman;
@@ -242,7 +242,7 @@ impl Docker {
                 if init_is_missing(&message) {
                     return Ok(Started::InitMissing);
                 }
-                Err(start_failed(what, &message))
+                Err(explain_mounts(start_failed(what, &message), plan))
             }
             other => Err(explain(other, what)),
         }

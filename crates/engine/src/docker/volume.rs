@@ -35,6 +35,8 @@ impl Docker {
         mount.read_only = Some(false);
         let body = ContainerCreateBody {
             image: Some(plan.image.to_string()),
+            // A launcher that is killed now leaves it; `ps -a` must show it.
+            labels: Some(plan.labels.clone().into_iter().collect()),
             entrypoint: Some(vec![INIT_PATH.to_owned()]),
             labels: Some(super::survey::carrier_labels()),
             host_config: Some(HostConfig { mounts: Some(vec![mount]), ..Default::default() }),
