@@ -1,6 +1,8 @@
 //! The command line as typed. Nothing is interpreted here; options of a run
 //! become assignments of the strongest layer.
 
+// Named, since xtask compiles this file from elsewhere.
+#[path = "args/project.rs"]
 mod project;
 
 use std::path::PathBuf;

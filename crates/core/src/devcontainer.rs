@@ -19,8 +19,13 @@ pub const ENV_FILE: &str = ".devcontainer/run-docker.env";
 
 /// Variables of a plan that are the same for everybody.
 const OF_THE_PLAN: &[&str] = &[
-    "CUDA_DEVICE_ORDER", "HF_HOME", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_VISIBLE_DEVICES", "PIP_CACHE_DIR",
-    "SSH_AUTH_SOCK", "TORCH_HOME",
+    "CUDA_DEVICE_ORDER",
+    "HF_HOME",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "PIP_CACHE_DIR",
+    "SSH_AUTH_SOCK",
+    "TORCH_HOME",
 ];
 
 /// Flags that the editor sets itself, or whose place is elsewhere in the file.
@@ -35,7 +40,10 @@ pub fn devcontainer_json(plan: &RunPlan, request: &RunRequest, host: &HostFacts,
         ("image", json!(plan.image.to_string())),
         ("initializeCommand", json!(["run-docker", "devcontainer", "--env", ENV_FILE])),
         ("runArgs", json!(run_args(plan, request, &paths))),
-        ("workspaceMount", json!(format!("source=${{localWorkspaceFolder}},target={PROJECT_TARGET},type=bind"))),
+        (
+            "workspaceMount",
+            json!(format!("source=${{localWorkspaceFolder}},target={PROJECT_TARGET},type=bind")),
+        ),
         ("workspaceFolder", json!(PROJECT_TARGET)),
         ("containerEnv", container_env(plan, request)),
     ];
@@ -53,7 +61,8 @@ pub fn devcontainer_json(plan: &RunPlan, request: &RunRequest, host: &HostFacts,
     }
     // It would build an image of its own in order to change a uid.
     fields.push(("updateRemoteUserUID", json!(false)));
-    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("    \"{name}\": {}", pretty(value))).collect();
+    let lines: Vec<String> =
+        fields.iter().map(|(name, value)| format!("    \"{name}\": {}", pretty(value))).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
@@ -79,7 +88,10 @@ pub fn identity_variables(identity: &Identity) -> String {
 
 /// Indented as the rest of the file.
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default().replace("\n", "\n    ").replace("      ", "        ")
+    serde_json::to_string_pretty(value)
+        .unwrap_or_default()
+        .replace("\n", "\n    ")
+        .replace("      ", "        ")
 }
 
 fn run_args(plan: &RunPlan, request: &RunRequest, paths: &Paths<'_>) -> Vec<String> {
@@ -142,7 +154,8 @@ struct Paths<'a> {
 impl Paths<'_> {
     /// A path of one person as everybody's: the editor fills the variables in.
     fn shared(&self, path: &str) -> String {
-        let below = |parent: &str| path.strip_prefix(parent).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below =
+            |parent: &str| path.strip_prefix(parent).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let storage = format!("/multiverse/storage/{}", self.host.identity.name);
         if let Some(rest) = below(self.project).filter(|_| self.project != "/") {
             format!("${{localWorkspaceFolder}}{rest}")
@@ -163,7 +176,9 @@ impl Paths<'_> {
         // A home inside is named after its user.
         let home = &self.host.identity.name;
         let target = match mount.target.strip_prefix(&format!("/home/{home}")) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("/home/${{localEnv:USER}}{rest}"),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                format!("/home/${{localEnv:USER}}{rest}")
+            }
             _ => mount.target.clone(),
         };
         let source = if source.is_empty() { String::new() } else { format!("source={source},") };

@@ -22,7 +22,14 @@ pub fn python_packages(package: &str) -> PathBuf {
     // Debian 12's, which the images of these tests have.
     run_ok(
         Command::new(tools.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+            ])
             .args(["--python-version", "3.11", "--only-binary=:all:", "--target"])
             .arg(&fresh)
             .arg(package),

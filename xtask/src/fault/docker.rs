@@ -81,7 +81,8 @@ impl<'a> Scene<'a> {
     }
 
     fn run(&self, words: &[&str], command: &str) -> Command {
-        let start = [&["--network", "none", "--image", self.picture.as_str()], words, &["", "", command]].concat();
+        let start =
+            [&["--network", "none", "--image", self.picture.as_str()], words, &["", "", command]].concat();
         self.launcher(&start)
     }
 
@@ -116,11 +117,19 @@ impl<'a> Scene<'a> {
     /// is left, no volume but the init's.
     fn is_sound(&self) -> Result<(), String> {
         let shown = self.shown()?;
-        let there: BTreeSet<String> = self.lines(&["ps", "--all", "--quiet", "--no-trunc"]).into_iter().collect();
+        let there: BTreeSet<String> =
+            self.lines(&["ps", "--all", "--quiet", "--no-trunc"]).into_iter().collect();
         let hidden: Vec<&String> = there.difference(&shown).collect();
         if let Some(id) = hidden.first() {
             // It may have ended between the two questions.
-            let found = self.lines(&["ps", "--all", "--filter", &format!("id={id}"), "--format", "{{.Names}} {{.Status}}"]);
+            let found = self.lines(&[
+                "ps",
+                "--all",
+                "--filter",
+                &format!("id={id}"),
+                "--format",
+                "{{.Names}} {{.Status}}",
+            ]);
             if !found.is_empty() && !self.shown()?.contains(*id) {
                 return Err(format!("a container that ps does not show: {}", found.join(", ")));
             }
@@ -128,7 +137,10 @@ impl<'a> Scene<'a> {
         for id in &shown {
             let removed = output(&mut self.launcher(&["rm", "--force", id]));
             let said = String::from_utf8_lossy(&removed.stderr).into_owned();
-            if !removed.status.success() && !said.contains("No such container") && !said.contains("no container") {
+            if !removed.status.success()
+                && !said.contains("No such container")
+                && !said.contains("no container")
+            {
                 return Err(format!("rm: {said}"));
             }
         }
@@ -140,7 +152,8 @@ impl<'a> Scene<'a> {
         loop {
             let containers = self.lines(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"]);
             let volumes = self.lines(&["volume", "ls", "--quiet"]);
-            let foreign: Vec<&String> = volumes.iter().filter(|v| !v.starts_with("run-docker-init-")).collect();
+            let foreign: Vec<&String> =
+                volumes.iter().filter(|v| !v.starts_with("run-docker-init-")).collect();
             if containers.is_empty() && foreign.is_empty() {
                 return Ok(());
             }
@@ -153,7 +166,8 @@ impl<'a> Scene<'a> {
 
     fn works_again(&self) -> Result<(), String> {
         let output = output(&mut self.run(&["--no-stdin", "--quiet", "--name", "hit"], "echo fine; exit 7"));
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         same("the next run", &format!("{:?} {said}", output.status.code()), "Some(7) fine\n")
     }
 
@@ -161,7 +175,11 @@ impl<'a> Scene<'a> {
         let child = self.started("hit")?;
         self.engine.kill();
         let ended = self.ends(child)?;
-        same("exit code of a launcher whose engine vanished", &format!("{:?}", ended.status.code()), "Some(125)")?;
+        same(
+            "exit code of a launcher whose engine vanished",
+            &format!("{:?}", ended.status.code()),
+            "Some(125)",
+        )?;
         self.engine.start_again();
         self.is_sound().and_then(|()| self.works_again())
     }
@@ -178,7 +196,10 @@ impl<'a> Scene<'a> {
     }
 
     fn image_removed(&mut self) -> Result<(), String> {
-        let mut child = self.run(&["--no-stdin", "--quiet", "--name", "hit"], "echo begun; sleep 2; exit 5").spawn().unwrap();
+        let mut child = self
+            .run(&["--no-stdin", "--quiet", "--name", "hit"], "echo begun; sleep 2; exit 5")
+            .spawn()
+            .unwrap();
         self.begins("hit")?;
         run_ok(self.engine.docker().args(["rmi", "--force", &self.picture]));
         let status = child.wait().map_err(|e| e.to_string())?;

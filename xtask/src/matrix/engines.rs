@@ -339,7 +339,8 @@ fn differences(path: &str, a: &Value, b: &Value, found: &mut Vec<(String, String
             for key in keys {
                 let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 if !VOLATILE.contains(&inner.as_str()) {
-                    let side = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+                    let side =
+                        |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
                     differences(&inner, &side(x), &side(y), found);
                 }
             }

@@ -51,7 +51,9 @@ pub(crate) fn run(args: DevcontainerArgs, context: &Context) -> Result<ExitStatu
     reporter.notice(&format!("wrote {}", file.display()));
     if !maps_users(&prepared, context).unwrap_or(true) {
         let image = &prepared.request.image;
-        reporter.notice(&format!("{image} was not built by run-docker build: an editor that starts it is root inside"));
+        reporter.notice(&format!(
+            "{image} was not built by run-docker build: an editor that starts it is root inside"
+        ));
     }
     Ok(ExitStatus::SUCCESS)
 }
@@ -59,7 +61,8 @@ pub(crate) fn run(args: DevcontainerArgs, context: &Context) -> Result<ExitStatu
 /// The image is of our Dockerfile, whose entrypoint reads the variables. `None`:
 /// it cannot be looked at.
 fn maps_users(prepared: &Prepared, context: &Context) -> Option<bool> {
-    let engine = engines::connect(prepared.request.engine, &prepared.host().identity, context).ok()?;
+    let engine =
+        engines::connect(prepared.request.engine, &prepared.host().identity, context, &|_| ()).ok()?;
     let facts = engine.image(&prepared.request.image).ok()??;
     Some(facts.labels.contains_key(IMAGE_LABEL))
 }

@@ -72,8 +72,19 @@ fn the_docker_client_alone_maps_its_user() {
 fn any_user_of_the_clients_is_that_user() {
     let world = world!(person());
     let image = Image(ours(&world));
-    for (user, ids) in [("4720:4720", "4720\n4720\n"), ("7:8", "7\n8\n"), ("65534", "65534\n65534\n"), ("0:0", "0\n0\n")] {
-        let said = Said::of(docker().args(["run", "--rm", "--user", user, &image.0, "sh", "-c", "id -u; id -g; exit 3"]));
+    for (user, ids) in
+        [("4720:4720", "4720\n4720\n"), ("7:8", "7\n8\n"), ("65534", "65534\n65534\n"), ("0:0", "0\n0\n")]
+    {
+        let said = Said::of(docker().args([
+            "run",
+            "--rm",
+            "--user",
+            user,
+            &image.0,
+            "sh",
+            "-c",
+            "id -u; id -g; exit 3",
+        ]));
         assert_eq!((said.code, said.out.as_str()), (3, ids), "{user}: {}", said.err);
     }
     // Who says nothing is what the image says: root.
@@ -96,7 +107,10 @@ fn compose_maps_its_user() {
     let name = world.unique("compose");
     let compose = |words: &[&str]| {
         let mut command = world.sandbox.command("docker-compose");
-        command.env("IMAGE", &image.0).env("PROJECT", world.sandbox.project()).env("COMPOSE_PROJECT_NAME", &name);
+        command
+            .env("IMAGE", &image.0)
+            .env("PROJECT", world.sandbox.project())
+            .env("COMPOSE_PROJECT_NAME", &name);
         command.current_dir(&dir).args(["-f", "compose.yaml"]).args(words);
         Said::of(&mut command)
     };
@@ -124,7 +138,11 @@ fn check_types(file: &Value) {
         assert!(fits, "{key}: {value}");
     }
     // One needs the other.
-    assert!(file["image"].is_string() && file["workspaceMount"].is_string() && file["workspaceFolder"].is_string());
+    assert!(
+        file["image"].is_string()
+            && file["workspaceMount"].is_string()
+            && file["workspaceFolder"].is_string()
+    );
 }
 
 /// Fills in what an editor fills in.
@@ -155,7 +173,10 @@ fn an_editor_starts_what_the_file_says_as_the_user() {
     Said::of(launcher.env("WANDB_API_KEY", "secret").args(["devcontainer", "", "0"])).ok();
     let project = world.sandbox.project();
     let text = fs::read_to_string(project.join(".devcontainer/devcontainer.json")).unwrap();
-    assert!(!text.contains("secret") && !text.contains(&world.sandbox.path("").display().to_string()), "{text}");
+    assert!(
+        !text.contains("secret") && !text.contains(&world.sandbox.path("").display().to_string()),
+        "{text}"
+    );
     let file: Value = serde_json::from_str(&fill_in(&text, &project, &world.sandbox.home())).unwrap();
     check_types(&file);
     for cache in ["huggingface", "torch", "pip"] {
@@ -169,15 +190,32 @@ fn an_editor_starts_what_the_file_says_as_the_user() {
     Said::of(world.launcher().args(&initialize[1..])).ok();
     let name = world.unique("editor");
     let mut run = world.sandbox.command("docker");
-    run.args(["run", "-d", "--name", &name, "--network", "none", "--mount", file["workspaceMount"].as_str().unwrap()]);
+    run.args([
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "--network",
+        "none",
+        "--mount",
+        file["workspaceMount"].as_str().unwrap(),
+    ]);
     for (variable, value) in file["containerEnv"].as_object().unwrap() {
         run.arg("-e").arg(format!("{variable}={}", value.as_str().unwrap()));
     }
     for mount in words(&file["mounts"]) {
         run.args(["--mount", mount]);
     }
-    run.args(words(&file["runArgs"])).args(["--entrypoint", "/bin/sh", file["image"].as_str().unwrap(), "-c"]);
-    run.args(["echo Container started\ntrap \"exit 0\" 15\n\nexec \"$@\"\nwhile sleep 1 & wait $!; do :; done", "-"]);
+    run.args(words(&file["runArgs"])).args([
+        "--entrypoint",
+        "/bin/sh",
+        file["image"].as_str().unwrap(),
+        "-c",
+    ]);
+    run.args([
+        "echo Container started\ntrap \"exit 0\" 15\n\nexec \"$@\"\nwhile sleep 1 & wait $!; do :; done",
+        "-",
+    ]);
     run.args(["/entrypoint.sh", "bash"]);
     Said::of(&mut run).ok();
     let user = file["remoteUser"].as_str().unwrap();
@@ -185,7 +223,17 @@ fn an_editor_starts_what_the_file_says_as_the_user() {
     let limit = Instant::now() + Duration::from_secs(60);
     let said = loop {
         let mut exec = docker();
-        exec.args(["exec", "-u", user, "-w", file["workspaceFolder"].as_str().unwrap(), &name, "sh", "-c", script]);
+        exec.args([
+            "exec",
+            "-u",
+            user,
+            "-w",
+            file["workspaceFolder"].as_str().unwrap(),
+            &name,
+            "sh",
+            "-c",
+            script,
+        ]);
         let said = Said::of(&mut exec);
         if said.code == 0 || Instant::now() > limit {
             break said;

@@ -3,7 +3,9 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use run_docker_testkit::{Flavor, Person, RootlessPodman, image, output, require_docker, require_programs, run_ok};
+use run_docker_testkit::{
+    Flavor, Person, RootlessPodman, image, output, require_docker, require_programs, run_ok,
+};
 
 use crate::world::Said;
 
@@ -29,13 +31,20 @@ fn without_docker_podman_is_taken_and_says_why() {
     };
 
     let options = ["-v", "--no-stdin", "--network", "none", "--image", &picture];
-    let said = Said::of(&mut launcher(&[&options[..], &["", "0", "id -u; id -un; nproc; touch /exp/made; exit 3"]].concat()));
+    let said = Said::of(&mut launcher(
+        &[&options[..], &["", "0", "id -u; id -un; nproc; touch /exp/made; exit 3"]].concat(),
+    ));
     assert_eq!((said.code, said.out.as_str()), (3, "1001\nann\n1\n"), "{}", said.err);
-    said.says(&["not Docker: you may not speak to the Docker Engine", "podman ", "cannot take your supplementary groups"]);
+    said.says(&[
+        "not Docker: you may not speak to the Docker Engine",
+        "podman ",
+        "cannot take your supplementary groups",
+    ]);
     let made = podman.sandbox().project().join("made").metadata().unwrap();
     assert_eq!((made.uid(), made.gid()), (1001, 1001));
 
-    let named = ["--quiet", "--name", "kept", "-d", "--network", "none", "--image", &picture, "", "", "sleep 100"];
+    let named =
+        ["--quiet", "--name", "kept", "-d", "--network", "none", "--image", &picture, "", "", "sleep 100"];
     run_ok(&mut launcher(&named));
     assert!(run_ok(&mut launcher(&["ps"])).contains("kept"));
     assert_eq!(run_ok(&mut launcher(&["exec", "kept", "--", "id", "-u"])), "1001\n");

@@ -124,7 +124,9 @@ fn jupyter_on_the_hosts_network_listens_to_this_machine_alone() {
 
 /// The page as a browser has it once its programs ran; `None` without a browser.
 fn in_a_browser(world: &World, url: &str) -> Option<String> {
-    let browser = ["chromium-headless-shell", "chromium"].into_iter().find(|p| Command::new(p).arg("--version").output().is_ok());
+    let browser = ["chromium-headless-shell", "chromium"]
+        .into_iter()
+        .find(|p| Command::new(p).arg("--version").output().is_ok());
     let Some(browser) = browser else {
         assert!(std::env::var_os("CI").is_none(), "no browser is installed");
         eprintln!("SKIPPED: no browser is installed; run: sudo apt-get install -y chromium-headless-shell");

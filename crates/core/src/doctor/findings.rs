@@ -140,7 +140,9 @@ fn storage(survey: &Survey) -> Vec<Finding> {
 fn native(survey: &Survey) -> Option<Finding> {
     let native = match &survey.native {
         EngineAnswer::Yes(native) => native,
-        EngineAnswer::Unused => return Some(Finding::ok("native", "the engine built in was not used yet (--engine native)")),
+        EngineAnswer::Unused => {
+            return Some(Finding::ok("native", "the engine built in was not used yet (--engine native)"));
+        }
         EngineAnswer::No { why, hint } if survey.choice.kind != EngineKind::Native => {
             let finding = Finding::note("native", why);
             return Some(match hint {

@@ -115,7 +115,8 @@ pub(super) fn decide_devices(input: &PlanInput<'_>, gpus: &GpuPlan) -> Vec<Strin
 /// said about labels.
 pub(super) fn decide_security(input: &PlanInput<'_>, notices: &mut Vec<Notice>) -> Vec<String> {
     let mut options = input.request.docker_args.security_opt.clone();
-    let selinux = input.engine.security_options.iter().any(|o| o.split(',').any(|part| part == "name=selinux"));
+    let selinux =
+        input.engine.security_options.iter().any(|o| o.split(',').any(|part| part == "name=selinux"));
     if selinux && !options.iter().any(|option| option.starts_with("label")) {
         notices.push(Notice::verbose(
             "SELinux: label=disable, so that your files need no new labels (--security-opt label=type:container_t \

@@ -91,7 +91,9 @@ impl Docker {
 }
 
 fn being_removed(error: &bollard::errors::Error) -> bool {
-    let bollard::errors::Error::DockerResponseServerError { status_code: 409, message } = error else { return false };
+    let bollard::errors::Error::DockerResponseServerError { status_code: 409, message } = error else {
+        return false;
+    };
     message.contains("already in progress")
 }
 

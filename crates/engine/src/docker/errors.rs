@@ -54,7 +54,9 @@ fn hint(message: &str) -> Option<&'static str> {
 /// `root_squash`, and on a FUSE mount without `allow_other`.
 pub(super) fn explain_mounts(error: Error, plan: &RunPlan) -> Error {
     let said = error.causes().join(" ");
-    let Some(path) = refused_source(&said, plan).filter(|path| Path::new(path).exists()) else { return error };
+    let Some(path) = refused_source(&said, plan).filter(|path| Path::new(path).exists()) else {
+        return error;
+    };
     error
         .with_hint(format!(
             "you can reach {path} and the engine cannot: a network disk with root_squash, a FUSE mount without \

@@ -135,7 +135,12 @@ impl Docker {
                     return Err(explain(error, format!("creating a container of the image {}", plan.image))
                         .with_hint(format!("fetch it: docker pull {}", plan.image)));
                 }
-                _ => return Err(explain_mounts(explain(error, format!("creating the container {name}")), plan)),
+                _ => {
+                    return Err(explain_mounts(
+                        explain(error, format!("creating the container {name}")),
+                        plan,
+                    ));
+                }
             }
         }
         Err(Error::failure(format!("{MAX_SUFFIX} containers are called like {}", plan.name)))

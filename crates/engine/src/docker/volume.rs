@@ -36,9 +36,8 @@ impl Docker {
         let body = ContainerCreateBody {
             image: Some(plan.image.to_string()),
             // A launcher that is killed now leaves it; `ps -a` must show it.
-            labels: Some(plan.labels.clone().into_iter().collect()),
+            labels: Some(plan.labels.clone().into_iter().chain(super::survey::carrier_labels()).collect()),
             entrypoint: Some(vec![INIT_PATH.to_owned()]),
-            labels: Some(super::survey::carrier_labels()),
             host_config: Some(HostConfig { mounts: Some(vec![mount]), ..Default::default() }),
             ..Default::default()
         };

@@ -24,16 +24,18 @@ pub(super) fn measure(setup: &Setup, findings: &mut Findings) {
     let one = alone.pss();
     for (name, found) in names.iter().zip(&one[0]) {
         findings.series.push(series(&format!("run-docker, {name} of one container, PSS"), vec![found.all]));
-        findings
-            .series
-            .push(series(&format!("run-docker, {name} of one container, its own (anonymous)"), vec![found.own]));
+        findings.series.push(series(
+            &format!("run-docker, {name} of one container, its own (anonymous)"),
+            vec![found.own],
+        ));
     }
     drop(alone);
     let many = Running::start(&place, MANY);
     let each: Vec<f64> = many.pss().iter().map(|three| three.iter().map(|p| p.all).sum()).collect();
     drop(many);
     let each = series(&format!("run-docker, each of {MANY} containers, PSS"), each);
-    let check = Check::at_most(format!("memory of each of {MANY} running containers"), each.median(), BAR, "MB");
+    let check =
+        Check::at_most(format!("memory of each of {MANY} running containers"), each.median(), BAR, "MB");
     findings.add(vec![each], [check]);
     findings.note(&format!(
         "Memory is the PSS (proc(5), smaps_rollup) of the launcher, the keeper and the init, without the command: what \
@@ -70,7 +72,8 @@ impl Running {
             let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
             let mut children = children.split_whitespace().map(str::to_owned);
             let (keeper, init) = (children.next().unwrap(), children.next().unwrap());
-            [own, keeper, init].map(|pid| part(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap()))
+            [own, keeper, init]
+                .map(|pid| part(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap()))
         };
         self.0.iter().map(of).collect()
     }

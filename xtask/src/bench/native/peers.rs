@@ -171,7 +171,8 @@ pub(super) fn podman(sandbox: &Sandbox, archive: &Path, notes: &mut Vec<String>)
 /// that have no store.
 pub(super) fn plain_root(sandbox: &Sandbox, archive: &Path) -> PathBuf {
     let root = sandbox.home().join("root");
-    let script = "mkdir \"$1\" && tar -C \"$1\" --no-same-owner -xf \"$2\" && cd \"$1\" && mkdir -p proc sys dev exp";
+    let script =
+        "mkdir \"$1\" && tar -C \"$1\" --no-same-owner -xf \"$2\" && cd \"$1\" && mkdir -p proc sys dev exp";
     run_ok(sandbox.command("sh").args(["-c", script, "sh"]).args([&root, archive]));
     root
 }

@@ -65,7 +65,8 @@ fn of(place: &Place, setup: &Setup, findings: &mut Findings) {
 fn ours(place: &Place, setup: &Setup, more: &str) -> Line {
     let program = setup.program.to_str().unwrap();
     let words = ["--quiet", "--no-stdin", "--image", IMAGE, "", "", "/bin/true"];
-    let mut line = peers::line(&format!("run-docker, {}{more}", place.who.words()), &[&[program][..], &words].concat());
+    let mut line =
+        peers::line(&format!("run-docker, {}{more}", place.who.words()), &[&[program][..], &words].concat());
     line.env = place.variables();
     line.empties = Some(place.store().join("trash"));
     line

@@ -45,7 +45,8 @@ pub(super) fn measure(setup: &Setup, findings: &mut Findings) {
     );
     forget(docker().args(["rmi", NAME]));
     let control = spread(&series[0], &series[1]);
-    let check = Check::ratio("run-docker image import / docker load", ratio(&series[0], &series[2]), BAR, control);
+    let check =
+        Check::ratio("run-docker image import / docker load", ratio(&series[0], &series[2]), BAR, control);
     findings.add(series, [check]);
     findings.note("The image of a gigabyte has 8,000 files of 128 KiB in 400 directories, in one layer, as `docker save` writes it.");
 }
@@ -56,7 +57,10 @@ fn make(place: &Place, archive: &std::path::Path) {
     let dir = place.sandbox.path("gigabyte");
     fs::create_dir(&dir).unwrap();
     let mut script = String::from("set -e; head -c 131072 /dev/urandom >seed; mkdir root; ");
-    let _ = write!(script, "for d in $(seq 400); do mkdir root/$d; for f in $(seq 20); do cp seed root/$d/$f; done; done; ");
+    let _ = write!(
+        script,
+        "for d in $(seq 400); do mkdir root/$d; for f in $(seq 20); do cp seed root/$d/$f; done; done; "
+    );
     let _ = write!(script, "tar -C root -c . | docker import - {NAME} >/dev/null; rm -r root seed; ");
     let _ = write!(script, "docker save {NAME} >'{}'; docker rmi {NAME} >/dev/null", archive.display());
     run_ok(Command::new("sh").args(["-c", &script]).current_dir(&dir));
