@@ -20,10 +20,25 @@ struct Attributes {
 const READ_ONLY: u64 = 1;
 const NO_DEVICES: u64 = 4;
 
-/// Whether this kernel, and whatever filters our system calls, has the call.
+/// Whether this kernel, and whatever filters our system calls, has the calls:
+/// this one, and those that take a tree out and put it in again.
 pub(crate) fn available() -> bool {
     // A descriptor that cannot be: refused for just that, where the call exists.
-    set(-1, 0, NO_DEVICES) == Err(Errno::BADF)
+    set(-1, 0, NO_DEVICES) == Err(Errno::BADF) && can_detach()
+}
+
+#[allow(unsafe_code, reason = "the safe calls take no descriptor that cannot be")]
+fn can_detach() -> bool {
+    let (none, at) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: empty C strings, which the kernel only reads, and descriptors that cannot be: both calls fail.
+    let refused = unsafe {
+        [
+            libc::syscall(libc::SYS_open_tree, -1, none, at),
+            libc::syscall(libc::SYS_move_mount, -1, none, -1, none, 4 | 0x40),
+        ]
+        .map(|result| result == -1 && last_errno() == Errno::BADF)
+    };
+    refused == [true, true]
 }
 
 /// Nothing can be written through this mount.

@@ -97,7 +97,7 @@ impl RootlessDocker {
 
     /// Hands it an image of the shared engine.
     pub fn load(&self, image: &str) {
-        let tar = save(self.sandbox.path(""), image);
+        let tar = save(&self.sandbox.path(""), image);
         run_ok(self.docker().arg("load").arg("-i").arg(&tar));
         fs::remove_file(tar).unwrap();
     }
@@ -169,7 +169,7 @@ impl RootfulPodman {
 
     /// Hands it an image of the shared engine.
     pub fn load(&self, image: &str) {
-        let tar = save(self.dir.path().to_owned(), image);
+        let tar = save(self.dir.path(), image);
         run_ok(self.podman().args(["load", "--quiet", "-i"]).arg(&tar));
         fs::remove_file(tar).unwrap();
     }
@@ -217,7 +217,7 @@ impl RootlessPodman {
 
     /// Hands it an image of the shared engine.
     pub fn load(&self, image: &str) {
-        let tar = save(self.sandbox.path(""), image);
+        let tar = save(&self.sandbox.path(""), image);
         run_ok(self.command("podman").args(["load", "--quiet", "-i"]).arg(&tar));
         fs::remove_file(tar).unwrap();
     }
@@ -275,7 +275,7 @@ fn configure<'a>(command: &'a mut Command, dir: &Path) -> &'a mut Command {
 }
 
 /// An image of the shared engine as an archive that everybody may read.
-fn save(dir: PathBuf, image: &str) -> PathBuf {
+fn save(dir: &Path, image: &str) -> PathBuf {
     let tar = dir.join("image.tar");
     run_ok(docker().args(["save", "-o"]).arg(&tar).arg(image));
     fs::set_permissions(&tar, fs::Permissions::from_mode(0o644)).unwrap();

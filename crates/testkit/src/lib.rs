@@ -47,3 +47,21 @@ pub fn run_ok(command: &mut Command) -> String {
 pub fn output(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"))
 }
+
+/// A PATH with every program of this process' own but `program`: `dir` gets
+/// links to them.
+///
+/// # Panics
+/// `dir` cannot be written.
+pub fn path_without(program: &str, dir: &std::path::Path) -> std::path::PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for entry in
+        std::env::split_paths(&path).filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten()
+    {
+        let link = dir.join(entry.file_name());
+        if entry.file_name() != program && std::fs::symlink_metadata(&link).is_err() {
+            std::os::unix::fs::symlink(entry.path(), link).unwrap();
+        }
+    }
+    dir.to_owned()
+}

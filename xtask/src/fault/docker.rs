@@ -196,11 +196,7 @@ impl<'a> Scene<'a> {
     }
 
     fn image_removed(&mut self) -> Result<(), String> {
-        let mut child = self
-            .run(&["--no-stdin", "--quiet", "--name", "hit"], "echo begun; sleep 2; exit 5")
-            .spawn()
-            .unwrap();
-        self.begins("hit")?;
+        let mut child = self.begun("hit", "echo begun; sleep 2; exit 5")?;
         run_ok(self.engine.docker().args(["rmi", "--force", &self.picture]));
         let status = child.wait().map_err(|e| e.to_string())?;
         same("exit code", &format!("{:?}", status.code()), "Some(5)")?;
@@ -252,8 +248,16 @@ impl<'a> Scene<'a> {
 
     /// A run whose command sleeps, once it does.
     fn started(&self, name: &str) -> Result<Child, String> {
-        let child = self.run(&["--no-stdin", "--quiet", "--name", name], "sleep 300").spawn().unwrap();
-        self.begins(name)?;
+        self.begun(name, "sleep 300")
+    }
+
+    fn begun(&self, name: &str, script: &str) -> Result<Child, String> {
+        let mut child = self.run(&["--no-stdin", "--quiet", "--name", name], script).spawn().unwrap();
+        if let Err(failure) = self.begins(name) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failure);
+        }
         Ok(child)
     }
 

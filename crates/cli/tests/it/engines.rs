@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use run_docker_testkit::{Flavor, Person, PrivateDocker, image, output, run_ok};
+use run_docker_testkit::{Flavor, Person, PrivateDocker, image, output, path_without, run_ok};
 
 use crate::world::{Said, World, world};
 
@@ -67,7 +67,11 @@ fn a_socket_that_is_not_permitted_says_who_can_open_it() {
         ],
     );
     // Nobody asked for Docker: the engine built in is taken, which lacks the image.
-    world.run(&["", "", "true"]).fails(
+    let bin = tempfile::tempdir().unwrap();
+    fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut launcher = world.launcher();
+    launcher.env("PATH", path_without("podman", bin.path())).args(["", "", "true"]);
+    Said::of(&mut launcher).fails(
         125,
         &[
             "in the native engine's store\n",
@@ -85,7 +89,7 @@ fn an_engine_on_another_machine_is_refused() {
     Said::of(&mut command).fails(
         125,
         &[
-            "error: the Docker Engine tcp://192.0.2.1:2375 (DOCKER_HOST) is not on this machine\n",
+            "error: the engine tcp://192.0.2.1:2375 (DOCKER_HOST) is not on this machine\n",
             "unset DOCKER_HOST",
         ],
     );

@@ -59,6 +59,8 @@ fn what_even_the_keeper_left_is_swept() {
         let mut child = place.run(&[], &["sh", "-c", &script]).stdout(Stdio::null()).spawn().unwrap();
         let up = place.sandbox.project().join("up");
         until("the start", || up.exists());
+        // Or it would tidy up what it sees die.
+        Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap();
         // The launcher's children: the keeper, and the container that dies with it.
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
         for pid in children.split_whitespace() {

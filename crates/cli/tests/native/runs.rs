@@ -1,10 +1,10 @@
 //! Who one is inside, how a command ends, what it may do.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
-use run_docker_testkit::output;
+use run_docker_testkit::{output, path_without};
 
 use crate::support::{EVERYBODY, GROUP, Place, Who, can_run, told, until};
 
@@ -35,7 +35,7 @@ fn groups_come_along() {
         let shared = place.sandbox.project().join("shared");
         fs::create_dir(&shared).unwrap();
         std::os::unix::fs::chown(&shared, Some(0), Some(GROUP)).unwrap();
-        fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o2770)).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o2770)).unwrap();
         let groups = place.inside(&[], "touch /exp/shared/made && id -G");
         let shown = if who == Who::Granted { GROUP } else { 65_534 };
         assert_eq!(groups.trim_end(), format!("{} {shown}", place.uid), "{who:?}");
@@ -244,8 +244,12 @@ fn without_docker_it_is_what_auto_takes() {
         return;
     }
     let place = Place::new(Who::Alone);
+    let bin = tempfile::tempdir().unwrap();
+    fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = path_without("podman", bin.path());
     let auto = |words: &[&str]| {
         let mut command = place.command(words);
+        command.env("PATH", &path);
         command.env_remove("RUN_DOCKER_ENGINE");
         let output = output(&mut command);
         (

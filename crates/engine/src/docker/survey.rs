@@ -143,7 +143,7 @@ impl Docker {
                     kept_on_purpose: true,
                 }),
                 None if volume.name.len() == 64 && volume.name.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                    anonymous += 1
+                    anonymous += 1;
                 }
                 None => {}
             }
