@@ -70,7 +70,8 @@ fn a_socket_that_is_not_permitted_says_who_can_open_it() {
     let bin = tempfile::tempdir().unwrap();
     fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut launcher = world.launcher();
-    launcher.env("PATH", path_without("podman", bin.path())).args(["", "", "true"]);
+    launcher.env("PATH", path_without("podman", bin.path()));
+    launcher.args(["--image", "no/such:1", "", "", "true"]);
     Said::of(&mut launcher).fails(
         125,
         &[
