@@ -50,7 +50,7 @@ fn a_dockerfile_is_carried_out() {
              RUN mkdir -p /opt/x /usr/lib && ln -s /usr/lib /lib && rm /etc/group && echo \"$WHAT\" >/opt/what\n\
              COPY one.txt sub no*thing /lib/\n\
              COPY --chmod=600 one.txt /tmp/renamed\n\
-             WORKDIR /work/dir\n\
+             WORKDIR /srv/dir\n\
              RUN [\"sh\", \"-c\", \"pwd >here; chown 1:2 here; id -u >uid; echo $HOME >home\"]\n\
              SHELL [\"/bin/sh\", \"-e\", \"-c\"]\nRUN false || true; echo $0 >shell\n\
              ENTRYPOINT [\"env\", \"CHAINED=yes\"]\nCMD [\"false\"]\n"
@@ -60,7 +60,7 @@ fn a_dockerfile_is_carried_out() {
         assert!(said.contains("step 6 of 14: RUN mkdir"), "{who:?} {said}");
         assert!(said.contains("nothing declares: NOBODY"), "{who:?} {said}");
         let script = "echo $KEPT $CHAINED $PATH; pwd; cat /opt/what /usr/lib/one.txt /usr/lib/two.txt; \
-                      cd /work/dir; cat here uid home shell; stat -c %a /tmp /tmp/renamed; ls -d /.run-docker-apt.conf";
+                      cd /srv/dir; cat here uid home shell; stat -c %a /tmp /tmp/renamed; ls -d /.run-docker-apt.conf";
         let text = succeed(&mut place.command(&[
             "--quiet",
             "--no-stdin",
@@ -79,7 +79,7 @@ fn a_dockerfile_is_carried_out() {
                 "given",
                 "one",
                 "two",
-                "/work/dir",
+                "/srv/dir",
                 "0",
                 "/root",
                 "/bin/sh",
@@ -90,7 +90,7 @@ fn a_dockerfile_is_carried_out() {
             "{who:?} {text}"
         );
         // Owners are kept where there are ids for them.
-        let owner = inside(&place, "stat -c %u:%g /work/dir/here");
+        let owner = inside(&place, "stat -c %u:%g /srv/dir/here");
         let expected = if who == Who::Alone { format!("{0}:{0}\n", place.uid) } else { "1:2\n".to_owned() };
         assert_eq!(owner, expected, "{who:?}");
         // Once more: nothing is done anew but the name given.
