@@ -44,7 +44,7 @@ fn choose(who: &Identity, context: &Context, say: &dyn Fn(&str)) -> Result<Box<d
         Err(error) => error.to_string(),
     };
     say(&format!("engine: not Docker: {passed}"));
-    if named_podman(context) || is_installed("podman", context) {
+    if named_podman(context) || find("podman", context).is_some() {
         match podman(context) {
             Ok(podman) => return Ok(Box::new(podman)),
             Err(error) if named_podman(context) => return Err(error),
@@ -66,9 +66,10 @@ fn named_podman(context: &Context) -> bool {
     detect_podman_endpoint(&context.env).map_or(true, |endpoint| endpoint.is_some())
 }
 
-fn is_installed(program: &str, context: &Context) -> bool {
+fn find(program: &str, context: &Context) -> Option<PathBuf> {
     let path = context.env.get("PATH").map_or("", String::as_str);
-    path.split(':').filter(|dir| !dir.is_empty()).any(|dir| Path::new(dir).join(program).is_file())
+    let mut places = path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(program));
+    places.find(|place| place.is_file())
 }
 
 /// Podman: the one that CONTAINER_HOST names, else one of our own, which works
@@ -204,7 +205,26 @@ fn native_for(identity: Identity, instead_of: Option<String>, context: &Context)
         init: INIT,
         init_digest: INIT_DIGEST.to_owned(),
         docker_socket: detect_endpoint(&context.env, &home).ok().map(|endpoint| endpoint.socket),
+        podman: podman_in_use(identity.uid == 0, context),
     })
+}
+
+/// Podman's program, where this user keeps images in it: in the place that
+/// storage.conf(5) gives them, or in one that a file of their own names.
+fn podman_in_use(is_root: bool, context: &Context) -> Option<PathBuf> {
+    let own = |variable, below: &str| {
+        let set = context.env.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        set.or_else(|| context.home().map(|home| home.join(below)))
+    };
+    let stores = if is_root {
+        vec![PathBuf::from("/var/lib/containers/storage")]
+    } else {
+        let data = own("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("containers/storage"));
+        let settings = own("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("containers/storage.conf"));
+        [data, settings].into_iter().flatten().collect()
+    };
+    let is_named = context.env.contains_key("CONTAINERS_STORAGE_CONF");
+    (is_named || stores.iter().any(|place| place.exists())).then(|| find("podman", context)).flatten()
 }
 
 #[cfg(test)]

@@ -70,6 +70,10 @@ pub struct NativeOptions {
     pub init_digest: String,
     /// Docker's socket, from which images may be taken.
     pub docker_socket: Option<PathBuf>,
+    /// Podman's program, where this user has a store of Podman's to take images
+    /// from. Asking makes one, and leaves a process that holds its namespace, so
+    /// nobody else is asked.
+    pub podman: Option<PathBuf>,
     /// Why this engine was chosen although Docker comes first, for the hint of
     /// a run that then fails for want of an image.
     pub instead_of: Option<String>,
@@ -139,7 +143,8 @@ impl Native {
     fn take_from_others(&self, image: &ImageReference, progress: &mut dyn Progress) -> Result<bool> {
         self.let_go();
         let docker = self.options.docker_socket.as_deref().map(ImportSource::Docker);
-        for source in docker.into_iter().chain([ImportSource::Podman]) {
+        let podman = self.options.podman.as_deref().map(ImportSource::Podman);
+        for source in docker.into_iter().chain(podman) {
             if store::import(&self.own, &source, Some(image), &self.map, progress)?.is_some() {
                 return Ok(true);
             }

@@ -25,8 +25,8 @@ pub(crate) enum ImportSource<'a> {
     File(&'a Path),
     /// The Docker Engine behind a socket.
     Docker(&'a Path),
-    /// Podman's store.
-    Podman,
+    /// Podman's store, by this program.
+    Podman(&'a Path),
 }
 
 /// Imports an image, and gives it the names asked for or, without any, those
@@ -53,7 +53,8 @@ pub(crate) fn import(
             let mut file = File::create_new(&path).context(|| format!("making {}", path.display()))?;
             let had = match other {
                 ImportSource::Docker(socket) => docker::save(socket, image, &mut file)?,
-                _ => podman::save(image, &file)?,
+                ImportSource::Podman(program) => podman::save(program, image, &file)?,
+                ImportSource::File(_) => return Ok(None),
             };
             if !had {
                 return Ok(None);

@@ -2,19 +2,17 @@
 //! only it knows where that user's images lie.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use run_docker_core::error::Context as _;
 use run_docker_core::types::ImageReference;
 use run_docker_core::{Error, Result};
 
-/// Writes what `podman save` writes; false where there is no Podman, or no such
-/// image of it.
-pub(super) fn save(image: &ImageReference, file: &File) -> Result<bool> {
-    let Some(podman) = program() else { return Ok(false) };
+/// Writes what `podman save` writes; false where it has no such image.
+pub(super) fn save(program: &Path, image: &ImageReference, file: &File) -> Result<bool> {
     let podman = |words: &[&str]| {
-        let mut command = Command::new(&podman);
+        let mut command = Command::new(program);
         command.args(words).stdin(Stdio::null());
         command
     };
@@ -31,9 +29,4 @@ pub(super) fn save(image: &ImageReference, file: &File) -> Result<bool> {
         return Ok(true);
     }
     Err(Error::failure(what()).with_source(String::from_utf8_lossy(&saved.stderr).trim().to_owned()))
-}
-
-fn program() -> Option<PathBuf> {
-    let places = ["/usr/bin", "/usr/local/bin", "/bin"];
-    places.iter().map(|dir| Path::new(dir).join("podman")).find(|path| path.is_file())
 }
