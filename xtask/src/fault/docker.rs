@@ -24,6 +24,9 @@ const CROWD: usize = 200;
 /// Until an engine has done what it was asked before.
 const SETTLE: Duration = Duration::from_secs(60);
 
+/// Until a container that was removed, or removes itself, is gone.
+const GONE: Duration = Duration::from_secs(10);
+
 /// Size of the disk that is filled.
 const DISK: &str = "600M";
 
@@ -102,8 +105,21 @@ impl<'a> Scene<'a> {
         let _ = child.kill();
         let _ = child.wait();
         let how = if killed { "killed" } else { "ended before" };
-        let result = self.is_sound().and_then(|()| self.works_again());
-        (format!("{what}, {how} after {} ms", after.as_millis()), result)
+        (format!("{what}, {how} after {} ms", after.as_millis()), self.recovers())
+    }
+
+    /// All is well once the engine has finished what the dead launcher had asked
+    /// it: a creation goes on without its client, holds the name from its first
+    /// moment, and only at its end is there a container to be shown and removed.
+    fn recovers(&self) -> Result<(), String> {
+        let limit = Instant::now() + SETTLE;
+        loop {
+            let result = self.is_sound().and_then(|()| self.works_again());
+            if result.is_ok() || Instant::now() > limit {
+                return result;
+            }
+            sleep(Duration::from_millis(200));
+        }
     }
 
     /// Takes the init's volumes away, and whatever still holds them.
@@ -134,7 +150,12 @@ impl<'a> Scene<'a> {
                 return Err(format!("a container that ps does not show: {}", found.join(", ")));
             }
         }
-        for id in &shown {
+        self.remove(&shown)?;
+        self.nothing_left(GONE)
+    }
+
+    fn remove(&self, shown: &BTreeSet<String>) -> Result<(), String> {
+        for id in shown {
             let removed = output(&mut self.launcher(&["rm", "--force", id]));
             let said = String::from_utf8_lossy(&removed.stderr).into_owned();
             if !removed.status.success()
@@ -144,11 +165,11 @@ impl<'a> Scene<'a> {
                 return Err(format!("rm: {said}"));
             }
         }
-        self.nothing_left()
+        Ok(())
     }
 
-    fn nothing_left(&self) -> Result<(), String> {
-        let limit = Instant::now() + SETTLE;
+    fn nothing_left(&self, patience: Duration) -> Result<(), String> {
+        let limit = Instant::now() + patience;
         loop {
             let containers = self.lines(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"]);
             let volumes = self.lines(&["volume", "ls", "--quiet"]);
@@ -202,7 +223,7 @@ impl<'a> Scene<'a> {
         same("exit code", &format!("{:?}", status.code()), "Some(5)")?;
         let next = output(&mut self.run(&["--no-stdin"], "true"));
         same("exit code without the image", &format!("{:?}", next.status.code()), "Some(125)")?;
-        self.nothing_left()?;
+        self.nothing_left(SETTLE)?;
         self.engine.load(&self.picture);
         self.works_again()
     }
@@ -218,7 +239,7 @@ impl<'a> Scene<'a> {
                 return Err(format!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr)));
             }
         }
-        self.nothing_left()?;
+        self.nothing_left(SETTLE)?;
         self.engine.load(&self.picture);
         self.works_again()
     }
@@ -227,7 +248,7 @@ impl<'a> Scene<'a> {
         let mut run = self.launcher(&["--no-stdin", "--image", "registry.example/none:1", "", "", "true"]);
         let ended = output(&mut run);
         same("exit code", &format!("{:?}", ended.status.code()), "Some(125)")?;
-        self.nothing_left()
+        self.nothing_left(SETTLE)
     }
 
     fn crowd(&self) -> Result<(), String> {
@@ -243,7 +264,7 @@ impl<'a> Scene<'a> {
         if let Some(first) = wrong.first() {
             return Err(format!("{} of {CROWD} did not end as their command did: {first}", wrong.len()));
         }
-        self.nothing_left()
+        self.nothing_left(SETTLE)
     }
 
     /// A run whose command sleeps, once it does.
