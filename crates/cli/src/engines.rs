@@ -44,14 +44,13 @@ fn choose(who: &Identity, context: &Context, say: &dyn Fn(&str)) -> Result<Box<d
         Err(error) => error.to_string(),
     };
     say(&format!("engine: not Docker: {passed}"));
-    if named_podman(context) || find("podman", context).is_some() {
-        match podman(context) {
+    match podman_unfit(who, context) {
+        Some(why) => say(&format!("engine: not Podman: {why}")),
+        None => match podman(context) {
             Ok(podman) => return Ok(Box::new(podman)),
             Err(error) if named_podman(context) => return Err(error),
             Err(error) => say(&format!("engine: not Podman: {}", told(&error))),
-        }
-    } else {
-        say("engine: not Podman: it is not installed");
+        },
     }
     say("engine: the one built in");
     Ok(Box::new(native_for(who.clone(), Some(passed), context)?))
@@ -62,10 +61,28 @@ fn told(error: &Error) -> String {
     [vec![error.to_string()], error.causes()].concat().join(": ")
 }
 
+/// Why Podman does not come before the engine built in; `None`: it does, being
+/// named, or installed and able to show this user's number.
+pub(crate) fn podman_unfit(who: &Identity, context: &Context) -> Option<&'static str> {
+    if named_podman(context) {
+        return None;
+    }
+    if find("podman", context).is_none() {
+        return Some("it is not installed");
+    }
+    if who.uid == 0 {
+        return None;
+    }
+    let granted = run_docker_host::survey_subids(who, &context.env);
+    let maps = granted.mappers && !granted.uids.is_empty() && !granted.gids.is_empty();
+    (!maps).then_some("without ids of yours in /etc/subuid and /etc/subgid it cannot show your number")
+}
+
 fn named_podman(context: &Context) -> bool {
     detect_podman_endpoint(&context.env).map_or(true, |endpoint| endpoint.is_some())
 }
 
+/// As execvp(3) finds it, in PATH alone.
 fn find(program: &str, context: &Context) -> Option<PathBuf> {
     let path = context.env.get("PATH").map_or("", String::as_str);
     let mut places = path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(program));
@@ -74,7 +91,7 @@ fn find(program: &str, context: &Context) -> Option<PathBuf> {
 
 /// Podman: the one that CONTAINER_HOST names, else one of our own, which works
 /// only if it can say how it maps ids.
-fn podman(context: &Context) -> Result<Docker> {
+pub(crate) fn podman(context: &Context) -> Result<Docker> {
     let init = InitBinary { bytes: INIT, digest: INIT_DIGEST.to_owned() };
     let podman = match detect_podman_endpoint(&context.env)? {
         Some(endpoint) => Docker::connect(&endpoint, init)?,
@@ -211,7 +228,7 @@ fn native_for(identity: Identity, instead_of: Option<String>, context: &Context)
 
 /// Podman's program, where this user keeps images in it: in the place that
 /// storage.conf(5) gives them, or in one that a file of their own names.
-fn podman_in_use(is_root: bool, context: &Context) -> Option<PathBuf> {
+pub(crate) fn podman_in_use(is_root: bool, context: &Context) -> Option<PathBuf> {
     let own = |variable, below: &str| {
         let set = context.env.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         set.or_else(|| context.home().map(|home| home.join(below)))

@@ -9,6 +9,7 @@ mod gpus;
 mod local_time;
 mod names;
 mod places;
+mod project_files;
 mod services;
 mod simulated;
 mod survey;
@@ -26,10 +27,12 @@ pub use places::{
     EnvsCandidate, check_project, choose_conda_envs, default_envs_candidates, ensure_directory,
     working_directory,
 };
+pub use project_files::{is_no_place, write_in_project};
 pub use services::{HeldPort, cache_directories, gitconfig, hold_port, random_token, ssh_agent};
 pub use simulated::{SimulatedFacts, load_facts};
 pub use survey::{
-    free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, temporary_leftovers,
+    free_bytes, in_path, survey_gpus, survey_machine, survey_place, survey_socket, survey_subids,
+    temporary_leftovers,
 };
 pub use symlinks::{SymlinkScan, SymlinkTarget, scan_symlinks};
 pub use trust::TrustStore;

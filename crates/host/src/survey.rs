@@ -47,6 +47,12 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Ids granted to the user beside their own (subuid(5), subgid(5)), and the programs that map them.
+pub fn survey_subids(identity: &Identity, env: &BTreeMap<String, String>) -> SubidSurvey {
+    let mappers = ["newuidmap", "newgidmap"].iter().all(|program| in_path(program, env).is_some());
+    SubidSurvey::of_texts(&text("/etc/subuid"), &text("/etc/subgid"), &identity.name, identity.uid, mappers)
+}
+
 /// Kernel, control groups and granted ids. `delegated`: controllers with which a
 /// container can be limited.
 pub fn survey_machine(
@@ -54,18 +60,10 @@ pub fn survey_machine(
     env: &BTreeMap<String, String>,
     delegated: Vec<String>,
 ) -> MachineSurvey {
-    let mappers = ["newuidmap", "newgidmap"].iter().all(|program| in_path(program, env).is_some());
-    let subids = SubidSurvey::of_texts(
-        &text("/etc/subuid"),
-        &text("/etc/subgid"),
-        &identity.name,
-        identity.uid,
-        mappers,
-    );
     MachineSurvey {
         kernel: kernel(identity.uid),
         cgroup: cgroup(&text("/proc/self/mountinfo"), delegated),
-        subids,
+        subids: survey_subids(identity, env),
     }
 }
 

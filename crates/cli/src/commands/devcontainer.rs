@@ -1,14 +1,13 @@
 //! `devcontainer`: the settings of a project as a `devcontainer.json`.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use run_docker_core::devcontainer::{devcontainer_json, identity_variables};
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::IMAGE_LABEL;
 use run_docker_core::{Error, ExitStatus, Result};
-use run_docker_host::DetectOptions;
+use run_docker_host::{DetectOptions, is_no_place, write_in_project};
 
 use super::print;
 use super::run::{NAME_TIMEOUT, Prepared};
@@ -16,6 +15,9 @@ use crate::args::{DevcontainerArgs, RunArgs};
 use crate::context::Context;
 use crate::engines;
 use crate::report::Reporter;
+
+/// Where editors look (containers.dev).
+const DIRECTORY: &str = ".devcontainer";
 
 pub(crate) fn run(args: DevcontainerArgs, context: &Context) -> Result<ExitStatus> {
     let reporter = Reporter::new(args.verbosity);
@@ -39,16 +41,15 @@ pub(crate) fn run(args: DevcontainerArgs, context: &Context) -> Result<ExitStatu
     if args.print {
         return print(text.as_bytes());
     }
-    let dir = Path::new(project).join(".devcontainer");
-    std::fs::create_dir_all(&dir).context(|| format!("making {}", dir.display()))?;
-    let file = dir.join("devcontainer.json");
-    write(&file, &text, args.force)?;
+    write(project, "devcontainer.json", &text, args.force)?;
     // The variables are each person's own.
-    let ignore = dir.join(".gitignore");
-    if !ignore.exists() {
-        write(&ignore, "run-docker.env\n", false)?;
+    if let Err(error) =
+        write_in_project(Path::new(project), DIRECTORY, ".gitignore", "run-docker.env\n", false)
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(error).context(|| format!("writing {project}/{DIRECTORY}/.gitignore"));
     }
-    reporter.notice(&format!("wrote {}", file.display()));
+    reporter.notice(&format!("wrote {project}/{DIRECTORY}/devcontainer.json"));
     if !maps_users(&prepared, context).unwrap_or(true) {
         let image = &prepared.request.image;
         reporter.notice(&format!(
@@ -67,24 +68,24 @@ fn maps_users(prepared: &Prepared, context: &Context) -> Option<bool> {
     Some(facts.labels.contains_key(IMAGE_LABEL))
 }
 
-fn write(file: &Path, text: &str, replace: bool) -> Result<()> {
-    let what = || format!("writing {}", file.display());
-    let mut open = std::fs::OpenOptions::new();
-    open.write(true).mode(0o644).create_new(!replace).create(true).truncate(replace);
-    let mut opened = match open.open(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::usage(format!("{} exists already, and is left as it is", file.display()))
-                .with_hint("see what would be written with --print, or replace it with --force"));
-        }
-        opened => opened.context(what)?,
-    };
-    opened.write_all(text.as_bytes()).context(what)
+fn write(project: &str, name: &str, text: &str, replace: bool) -> Result<()> {
+    let file = format!("{project}/{DIRECTORY}/{name}");
+    write_in_project(Path::new(project), DIRECTORY, name, text, replace).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Error::usage(format!("{file} exists already, and is left as it is"))
+            .with_hint("see what would be written with --print, or replace it with --force"),
+        _ if is_no_place(&error) => Error::usage(format!(
+            "{project}/{DIRECTORY} is a link or a file, and nothing is written through it"
+        ))
+        .with_hint("remove it, or take what --print shows"),
+        _ => Error::failure(format!("writing {file}")).with_source(error),
+    })
 }
 
 /// `--env FILE`: who somebody is, for `docker run --env-file`, Compose and editors.
 fn write_identity(file: &Path, context: &Context) -> Result<ExitStatus> {
     let options = DetectOptions { cache_dir: context.cache_dir(), name_timeout: NAME_TIMEOUT };
     let identity = run_docker_host::detect_host(&options)?.facts.identity;
-    write(file, &identity_variables(&identity), true)?;
+    let what = || format!("writing {}", file.display());
+    std::fs::write(file, identity_variables(&identity)).context(what)?;
     Ok(ExitStatus::SUCCESS)
 }

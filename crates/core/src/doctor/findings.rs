@@ -36,15 +36,14 @@ fn mode_in_words(mode: EngineMode) -> &'static str {
 }
 
 fn engine(survey: &Survey) -> Finding {
-    let facts = match (survey.choice.kind, &survey.docker, &survey.native) {
-        (EngineKind::Native, _, EngineAnswer::Yes(native)) => Some(&native.facts),
-        (EngineKind::Docker, EngineAnswer::Yes(docker), _) => Some(&docker.facts),
-        _ => None,
+    let (kind, why) = (survey.choice.kind.as_str(), &survey.choice.why);
+    let facts = match survey.choice.kind {
+        EngineKind::Docker => survey.docker.as_ref().map(|docker| &docker.facts),
+        EngineKind::Podman => survey.podman.as_ref(),
+        EngineKind::Native => survey.native.as_ref().map(|native| &native.facts),
     };
-    let kind = survey.choice.kind.as_str();
-    let why = &survey.choice.why;
     match facts {
-        Some(facts) => {
+        EngineAnswer::Yes(facts) => {
             let text = format!("{kind} {}, {}: {why}", facts.version, mode_in_words(facts.mode));
             match facts.mode {
                 EngineMode::Rootless => {
@@ -54,17 +53,12 @@ fn engine(survey: &Survey) -> Finding {
                 _ => Finding::ok("engine", text),
             }
         }
-        None => {
-            let cause = match (survey.choice.kind, &survey.docker, &survey.native) {
-                (EngineKind::Native, _, EngineAnswer::No { why, .. })
-                | (_, EngineAnswer::No { why, .. }, _) => why.as_str(),
-                _ => "it is not part of this version",
-            };
+        EngineAnswer::Unused => Finding::ok("engine", format!("{kind}, which you have not used yet: {why}")),
+        EngineAnswer::No { why: cause, hint } => {
             let finding = Finding::problem("engine", format!("{kind} ({why}) cannot be used: {cause}"));
-            match (survey.choice.kind, &survey.docker, &survey.native) {
-                (EngineKind::Native, _, EngineAnswer::No { hint: Some(hint), .. })
-                | (EngineKind::Docker, EngineAnswer::No { hint: Some(hint), .. }, _) => finding.paste(hint),
-                _ => finding,
+            match hint {
+                Some(hint) => finding.paste(hint),
+                None => finding,
             }
         }
     }

@@ -14,6 +14,8 @@ pub struct Survey {
     pub socket: SocketSurvey,
     /// What Docker says.
     pub docker: EngineAnswer<DockerSurvey>,
+    /// What Podman says.
+    pub podman: EngineAnswer<EngineFacts>,
     /// The engine built in.
     pub native: EngineAnswer<NativeSurvey>,
     /// What a run would take.
@@ -44,6 +46,24 @@ pub enum EngineAnswer<T> {
         /// What to do.
         hint: Option<String>,
     },
+}
+
+impl<T> EngineAnswer<T> {
+    pub(super) fn as_ref(&self) -> EngineAnswer<&T> {
+        match self {
+            Self::Yes(value) => EngineAnswer::Yes(value),
+            Self::Unused => EngineAnswer::Unused,
+            Self::No { why, hint } => EngineAnswer::No { why: why.clone(), hint: hint.clone() },
+        }
+    }
+
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> EngineAnswer<U> {
+        match self {
+            Self::Yes(value) => EngineAnswer::Yes(change(value)),
+            Self::Unused => EngineAnswer::Unused,
+            Self::No { why, hint } => EngineAnswer::No { why, hint },
+        }
+    }
 }
 
 /// The socket, as a file.

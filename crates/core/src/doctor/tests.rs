@@ -51,6 +51,7 @@ fn well() -> Survey {
             cgroup_driver: "systemd".into(),
             warnings: vec![],
         }),
+        podman: EngineAnswer::Unused,
         native: EngineAnswer::Yes(NativeSurvey {
             facts: facts(EngineKind::Native, EngineMode::KeepId),
             free: Some(500_000_000_000),

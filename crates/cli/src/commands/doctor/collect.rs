@@ -29,14 +29,19 @@ pub(super) fn survey(args: &DoctorArgs, context: &Context) -> Result<Survey> {
     let (prepared, config) = settings_of(&args.settings, context);
     let docker = engines::docker_of(context);
     let asked = settings::load(&args.settings, &ConfigArgs::default(), context).ok();
-    let choice = choice(asked.as_ref().map(|l| &l.settings), &docker, context);
-    // Nothing is made in order to look at it.
+    // Nor is Podman, whose first answer makes a store.
+    let in_use = engines::podman_in_use(host.identity.uid == 0, context).is_some();
+    let podman = in_use.then(|| engines::podman(context));
+    let takes_podman =
+        engines::podman_unfit(&host.identity, context).is_none() && !matches!(podman, Some(Err(_)));
+    let choice = choice(asked.as_ref().map(|l| &l.settings), &docker, takes_podman, context);
+    // The native engine makes nothing in order to be looked at.
     let used = choice.kind == EngineKind::Native || engines::has_store(context);
     let native = used.then(|| engines::native(context));
     let engine: Option<&dyn Engine> = match choice.kind {
         EngineKind::Docker => docker.as_ref().ok().map(|d| d as &dyn Engine),
         EngineKind::Native => native.as_ref().and_then(|n| n.as_ref().ok()).map(|n| n as &dyn Engine),
-        EngineKind::Podman => None,
+        EngineKind::Podman => podman.as_ref().and_then(|p| p.as_ref().ok()).map(|p| p as &dyn Engine),
     };
     let image = match &prepared {
         Some(prepared) => engine.and_then(|engine| image(engine, prepared)),
@@ -52,6 +57,8 @@ pub(super) fn survey(args: &DoctorArgs, context: &Context) -> Result<Survey> {
             survey.free = free_of_docker(&survey.data_root);
             survey
         })),
+        podman: podman
+            .map_or(EngineAnswer::Unused, |podman| answer(podman.and_then(|podman| podman.facts()))),
         native: match native {
             None => EngineAnswer::Unused,
             Some(native) => answer(native.and_then(|native| {
@@ -119,6 +126,7 @@ fn settings_of(options: &SettingArgs, context: &Context) -> (Option<Prepared>, C
 fn choice(
     settings: Option<&run_docker_core::config::Settings>,
     docker: &Result<Docker>,
+    takes_podman: bool,
     context: &Context,
 ) -> Choice {
     let asked =
@@ -132,7 +140,10 @@ fn choice(
         Err(_) if engines::names_a_daemon(context) => {
             auto(EngineKind::Docker, "a variable or a context names this daemon")
         }
-        Err(error) => auto(EngineKind::Native, &format!("Docker comes first, but {}", in_one_line(error))),
+        Err(error) => {
+            let kind = if takes_podman { EngineKind::Podman } else { EngineKind::Native };
+            auto(kind, &format!("Docker comes first, but {}", in_one_line(error)))
+        }
     }
 }
 

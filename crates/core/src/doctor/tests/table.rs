@@ -53,12 +53,23 @@ pub(super) const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
         "start it",
     ),
     (
-        "podman",
+        "podman, never used",
         |s| s.choice.kind = EngineKind::Podman,
+        Level::Ok,
+        "engine",
+        "podman, which you have not used yet",
+        "",
+    ),
+    (
+        "podman without ids",
+        |s| {
+            s.choice.kind = EngineKind::Podman;
+            s.podman = EngineAnswer::No { why: "no ranges".into(), hint: Some("usermod".into()) };
+        },
         Level::Problem,
         "engine",
-        "not part of this version",
-        "",
+        "cannot be used: no ranges",
+        "usermod",
     ),
     (
         "rootless docker",
