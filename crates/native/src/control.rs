@@ -67,6 +67,10 @@ pub(crate) fn find(runs: &Path, wanted: &str) -> Result<(PathBuf, State, bool)> 
 
 fn find_running(runs: &Path, wanted: &str) -> Result<(PathBuf, State, OwnedFd)> {
     let (path, state, running) = find(runs, wanted)?;
+    if running && state.pid == 0 {
+        return Err(Error::failure(format!("the container {} is only being started", state.summary.name))
+            .with_hint("try again in a moment"));
+    }
     let pid = Pid::from_raw(state.pid).filter(|_| running);
     let gone = || Error::failure(format!("the container {} does not run", state.summary.name));
     let pid = pid.ok_or_else(gone)?;

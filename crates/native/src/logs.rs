@@ -29,14 +29,15 @@ pub(crate) fn logs(runs: &Path, request: &LogsRequest) -> Result<()> {
     let mut printer = Printer::new(request.timestamps);
     let mut reader = BufReader::new(file);
     let mut record = Vec::new();
-    let mut last = VecDeque::new();
+    let mut tail = request.tail.map(|lines| Tail::new(lines as usize));
     while read_record(&mut reader, &mut record).context(what)? {
-        match request.tail {
+        match &mut tail {
             None => printer.print(&record).context(what)?,
-            Some(lines) => keep(&mut last, std::mem::take(&mut record), lines as usize),
+            Some(tail) => tail.add(std::mem::take(&mut record)),
         }
         record.clear();
     }
+    let last = tail.map(Tail::records).unwrap_or_default();
     last.iter().try_for_each(|record| printer.print(record)).context(what)?;
     if !request.follow {
         return Ok(());
@@ -64,16 +65,44 @@ fn read_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io::Result<bo
     Ok(true)
 }
 
-/// The last records that make up so many lines.
-fn keep(last: &mut VecDeque<Vec<u8>>, record: Vec<u8>, lines: usize) {
-    let ends = |record: &Vec<u8>| parse(record).is_some_and(|r| r.is_whole);
-    last.push_back(record);
-    while last.iter().filter(|r| ends(r)).count() + usize::from(last.back().is_some_and(|r| !ends(r))) > lines
-    {
-        last.pop_front();
-        if last.is_empty() {
-            break;
+/// The last lines. A line is the records of one stream up to one that ends it,
+/// whatever the other stream wrote in between, and stands where it ends.
+struct Tail {
+    lines: usize,
+    ended: VecDeque<Vec<Vec<u8>>>,
+    /// Lines that go on, of standard output and of standard error.
+    open: [Vec<Vec<u8>>; 2],
+}
+
+impl Tail {
+    fn new(lines: usize) -> Self {
+        Self { lines, ended: VecDeque::new(), open: [Vec::new(), Vec::new()] }
+    }
+
+    fn add(&mut self, record: Vec<u8>) {
+        let Some((stream, is_whole)) = parse(&record).map(|r| (r.stream as usize, r.is_whole)) else {
+            return;
+        };
+        self.open[stream].push(record);
+        if is_whole {
+            self.end(stream);
         }
+    }
+
+    fn end(&mut self, stream: usize) {
+        self.ended.push_back(std::mem::take(&mut self.open[stream]));
+        if self.ended.len() > self.lines {
+            self.ended.pop_front();
+        }
+    }
+
+    fn records(mut self) -> Vec<Vec<u8>> {
+        for stream in 0..self.open.len() {
+            if !self.open[stream].is_empty() {
+                self.end(stream);
+            }
+        }
+        self.ended.into_iter().flatten().collect()
     }
 }
 
@@ -129,11 +158,16 @@ mod tests {
             printer.open[record.stream as usize] = !record.is_whole;
         }
         assert_eq!(String::from_utf8(text).unwrap(), "t1 a\nt2 bc\nt4 d");
-        let mut last = VecDeque::new();
-        records[..3].iter().for_each(|r| keep(&mut last, r.to_vec(), 1));
-        assert_eq!(last, [records[1].to_vec(), records[2].to_vec()]);
-        let mut none = VecDeque::new();
-        keep(&mut none, records[0].to_vec(), 0);
-        assert!(none.is_empty());
+        let tail = |lines, records: &[&[u8]]| {
+            let mut tail = Tail::new(lines);
+            records.iter().for_each(|record| tail.add(record.to_vec()));
+            tail.records()
+        };
+        assert_eq!(tail(1, &records[..3]), [records[1].to_vec(), records[2].to_vec()]);
+        // A line that goes on is one; the other stream's do not part it.
+        assert_eq!(tail(1, &records), [records[3].to_vec()]);
+        let parted: [&[u8]; 4] = [b"t1 stdout F a", b"t2 stdout P b", b"t3 stderr F e", b"t4 stdout F c"];
+        assert_eq!(tail(1, &parted), [parted[1].to_vec(), parted[3].to_vec()]);
+        assert!(tail(0, &records).is_empty());
     }
 }

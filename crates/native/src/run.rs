@@ -78,7 +78,7 @@ pub(crate) fn carry_out(
     plan: &RunPlan,
     image: Arc<HeldImage>,
     map: &IdMap,
-    watched: Option<Watched<'_>>,
+    mut watched: Option<Watched<'_>>,
     ended: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<ExitStatus> {
     let mut run = Run::prepare(engine, plan, image, map)?;
@@ -90,7 +90,7 @@ pub(crate) fn carry_out(
         keeper.leave_record();
     }
     run.make_groups()?;
-    let status = match watched {
+    let status = match &mut watched {
         Some(watched) => run.under_monitor(watched, &mut keeper, &signals)?,
         None => {
             let mut child = run.begin(None, &mut keeper)?;
@@ -98,13 +98,12 @@ pub(crate) fn carry_out(
         }
     };
     ended(&run.bundle.path)?;
-    if run.state.keep {
-        run.state.exit = Some(status.0);
-        "exited".clone_into(&mut run.state.summary.state);
-        run.bundle.record(&run.state)?;
-    } else if run.vanish() {
-        keeper.dismiss();
+    let settled = run.settle(status, &mut keeper);
+    // Told last: whoever waited for it may use the name at once.
+    if let Some((monitor, _)) = &mut watched {
+        monitor.end(status);
     }
+    settled?;
     Ok(status)
 }
 
@@ -212,9 +211,21 @@ impl<'a> Run<'a> {
         Ok(child)
     }
 
+    /// The register knows that it has ended.
+    fn settle(&mut self, status: ExitStatus, keeper: &mut Keeper) -> Result<()> {
+        if self.state.keep {
+            self.state.exit = Some(status.0);
+            "exited".clone_into(&mut self.state.summary.state);
+            self.bundle.record(&self.state)?;
+        } else if self.vanish() {
+            keeper.dismiss();
+        }
+        Ok(())
+    }
+
     fn under_monitor(
         &mut self,
-        (monitor, started): Watched<'_>,
+        (monitor, started): &mut Watched<'_>,
         keeper: &mut Keeper,
         signals: &Signals,
     ) -> Result<ExitStatus> {

@@ -82,14 +82,15 @@ pub(crate) fn engines(program: &Path, only: Option<&str>) -> bool {
     let mut verdict = Verdict::default();
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     let picture = image(Flavor::Debian);
-    let reference = wanted("sees").then(|| {
+    let sees = |mode: Mode| format!("{}: sees the same", mode.name());
+    let reference = Mode::ALL.iter().any(|mode| wanted(&sees(*mode))).then(|| {
         let sandbox = Sandbox::of(ann());
         probe(&mut launcher(&sandbox, program, "docker"), &picture).unwrap()
     });
     for mode in Mode::ALL {
         let mut names: Vec<String> =
             people(mode).iter().map(|(what, _)| format!("{}: {what}", mode.name())).collect();
-        names.push(format!("{}: sees the same", mode.name()));
+        names.push(sees(mode));
         if !names.iter().any(|name| wanted(name)) {
             continue;
         }
@@ -100,7 +101,7 @@ pub(crate) fn engines(program: &Path, only: Option<&str>) -> bool {
                 verdict.row(&name, Stage::set(mode, &shared, person, program, &picture).identity());
             }
         }
-        let name = format!("{}: sees the same", mode.name());
+        let name = sees(mode);
         if let Some(reference) = reference.as_ref().filter(|_| wanted(&name)) {
             verdict.row(&name, Stage::set(mode, &shared, ann(), program, &picture).sees(reference));
         }
@@ -277,7 +278,11 @@ const QUESTIONS: &str = "id -u; echo ---; id -g; echo ---; id -G; echo ---; id -
 getent passwd $(id -u) | cut -d: -f1,3,4; echo ---; touch /exp/made; \
 if [ -d /exp/shared ]; then touch /exp/shared/made 2>/dev/null && echo written; true; fi";
 
+const ROOTLESS_PODMANS: &[Mode] = &[Mode::PodmanRunc, Mode::PodmanCrun];
 const PODMANS: &[Mode] = &[Mode::Podman, Mode::PodmanRunc, Mode::PodmanCrun];
+
+const ROOTLESS_DOCKER: &[Mode] = &[Mode::DockerRootless];
+const ROOT_IS_THE_USER: &str = "root inside is the user outside";
 
 /// Where an engine's report may differ from a rootful Docker's, and why.
 const ACCEPTED: &[(&[Mode], &str, &str)] = &[
@@ -285,6 +290,31 @@ const ACCEPTED: &[(&[Mode], &str, &str)] = &[
     (PODMANS, "env.TERM", "Podman sets it without a terminal too"),
     (PODMANS, "mounts /run/.containerenv", "Podman's mark of a container"),
     (PODMANS, "limits", "the tests' own, where root lacks CAP_SYS_RESOURCE"),
+    (PODMANS, "mounts /etc/resolv.conf", "without a network Podman brings no name servers"),
+    (
+        ROOTLESS_PODMANS,
+        "group_names.",
+        "groups that were not granted are lost (runc) or shown as 65534 (crun)",
+    ),
+    (ROOTLESS_PODMANS, "groups", "as their names"),
+    (&[Mode::Native], "limits.nproc.", "its guard against fork bombs, for a user without a control group"),
+    (ROOTLESS_DOCKER, "capabilities.Cap", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "egid", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "env.HOME", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "env.LOGNAME", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "env.USER", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "euid", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "gid", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "group_names.", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "groups", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "home", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "no_new_privs", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "pid1.owner", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "pid1.uid", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "places./exp.owner", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "places.home.", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "uid", ROOT_IS_THE_USER),
+    (ROOTLESS_DOCKER, "user_name", ROOT_IS_THE_USER),
 ];
 
 fn ann() -> Person {

@@ -112,13 +112,16 @@ fn what_cannot_be_attached_to_says_so() {
         return;
     }
     let place = Place::new(Who::Root);
-    let mut run = place.run(&["--name", "plain"], &["sleep", "600"]);
+    let mut run = place.run(&["--name", "plain"], &["sh", "-c", "touch /exp/up; exec sleep 600"]);
     let mut child = run.stdout(Stdio::null()).spawn().unwrap();
-    until("its start", || succeed(&mut place.command(&["ps"])).contains("plain"));
+    let up = place.sandbox.project().join("up");
+    until("its start", || up.exists());
+    assert!(succeed(&mut place.command(&["ps"])).contains("plain"));
     let mut command = place.command(&["attach", "plain"]);
     let refused = output(&mut command);
     assert_eq!(refused.status.code(), Some(125));
-    assert!(told(&command, &refused).contains("run-docker exec plain"));
+    let text = told(&command, &refused);
+    assert!(text.contains("run-docker exec plain"), "{text}");
     place.ok(&["stop", "--time", "0", "plain"]);
     child.wait().unwrap();
 }

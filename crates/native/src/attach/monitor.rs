@@ -120,12 +120,15 @@ impl Monitor {
             }
             if ready.ended {
                 while !wires.outputs.is_empty() && self.take_output(&mut wires, 0) {}
-                let status = child.wait()?;
-                self.tell(Kind::Exit, &[status.0]);
-                self.flush();
-                return Ok(status);
+                return child.wait();
             }
         }
+    }
+
+    /// Tells those who are there how it ended.
+    pub(crate) fn end(&mut self, status: ExitStatus) {
+        self.tell(Kind::Exit, &[status.0]);
+        self.flush();
     }
 
     fn wait(&self, child: &Child, signals: &Signals, wires: &Wires) -> Result<Ready> {
