@@ -1,4 +1,5 @@
-//! Clippy, the directions between crates, and the length of files.
+//! The form of the code, clippy, the directions between crates, the length of
+//! files, and whether what is written from the code is up to date.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +27,8 @@ const MAX_LINES: usize = 600;
 pub(crate) fn run() -> bool {
     // The embedded conda is linted where it is built and tested (`cargo xtask test`).
     let others = ["--workspace", "--exclude", "run-docker-conda", "--all-targets", "--", "-D", "warnings"];
-    let good = crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
+    let good = crate::cargo(&["fmt", "--check"]);
+    let good = good & crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
     good & arrows()
         & lengths()
         & scripts()
