@@ -17,7 +17,7 @@ use rustix::thread::ThreadNameSpaceType;
 use crate::bundle::{self, State, register};
 use crate::idmap::IdMap;
 use crate::mounts::{c_text, target};
-use crate::process::{self, Child};
+use crate::process::{self, Child, Streams};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
 use crate::terminal::RawMode;
@@ -103,7 +103,7 @@ pub(crate) fn exec(runs: &Path, request: &ExecRequest) -> Result<ExitStatus> {
     };
     drop(answer_out);
     let helper = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context(what)?;
-    let status = Child { pid, pidfd: helper }.watch(&signals, None)?;
+    let status = Child { pid, pidfd: helper }.watch(&signals, Streams::Own)?;
     let mut answer = String::new();
     answer_in.read_to_string(&mut answer).context(what)?;
     if answer.is_empty() { Ok(status) } else { Err(namespaces::unpack_error(&answer)) }
@@ -136,15 +136,15 @@ fn enter(state: &State, pidfd: &OwnedFd, request: &ExecRequest, signals: &Signal
     let sockets = process::terminal_sockets(request.tty)?;
     let steps = exec_steps(state, request, sockets.as_ref().map(|(_, theirs)| theirs.as_raw_fd()))?;
     rustix::thread::move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(pidfd), kinds).context(what)?;
-    let mut child = process::start_inside(&steps)?;
+    let child = process::start_inside(&steps)?;
     match sockets {
         Some((ours, theirs)) => {
             drop(theirs);
             let relay = process::relay(&ours)?;
             let _raw = RawMode::enter()?;
-            child.watch(signals, Some(relay))
+            child.watch(signals, Streams::Terminal(relay))
         }
-        None => child.watch(signals, None),
+        None => child.watch(signals, Streams::Own),
     }
 }
 

@@ -15,6 +15,7 @@ mod bundle;
 mod cgroup;
 mod control;
 mod executor;
+mod feed;
 mod gpus;
 mod headers;
 mod hints;

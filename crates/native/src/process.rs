@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::executor::{Machine, REPORT_BYTES};
+use crate::feed::Feed;
 use crate::hints;
 use crate::namespaces::{self, Side};
 use crate::setup::Step;
@@ -33,6 +34,16 @@ pub(crate) fn terminal_sockets(tty: bool) -> Result<Option<(OwnedFd, OwnedFd)>> 
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
+}
+
+/// Who carries the bytes of a process.
+pub(crate) enum Streams {
+    /// It has the launcher's own streams.
+    Own,
+    /// The launcher, between two terminals.
+    Terminal(Relay),
+    /// The launcher, from a terminal into a pipe.
+    Typed(Feed),
 }
 
 /// How a process is started.
@@ -152,15 +163,17 @@ impl Child {
     }
 
     /// Passes signals and bytes on until it ends.
-    pub(crate) fn watch(&mut self, signals: &Signals, mut relay: Option<Relay>) -> Result<ExitStatus> {
+    pub(crate) fn watch(&self, signals: &Signals, mut streams: Streams) -> Result<ExitStatus> {
         let stdin = std::io::stdin();
         let stdin = stdin.as_fd();
         loop {
             let (ended, told, bytes) = {
                 let mut fds =
                     vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(signals.fd(), PollFlags::IN)];
-                if let Some(relay) = relay.as_ref().filter(|r| r.is_open()) {
-                    fds.extend(relay.interests(&stdin));
+                match &streams {
+                    Streams::Terminal(relay) if relay.is_open() => fds.extend(relay.interests(&stdin)),
+                    Streams::Typed(feed) => fds.extend(feed.interests(&stdin).into_iter().flatten()),
+                    Streams::Own | Streams::Terminal(_) => {}
                 }
                 match rustix::event::poll(&mut fds, None) {
                     Ok(_) | Err(Errno::INTR) => {}
@@ -169,18 +182,21 @@ impl Child {
                 let bytes = (fds.len() > 2).then(|| (fds[2].revents(), fds[3].revents()));
                 (!fds[0].revents().is_empty(), !fds[1].revents().is_empty(), bytes)
             };
-            if let (Some(relay), Some((input, output))) = (&mut relay, bytes) {
-                relay.pass(input, output);
+            match (&mut streams, bytes) {
+                (Streams::Terminal(relay), Some((input, output))) => relay.pass(input, output),
+                (Streams::Typed(feed), Some((input, pipe))) => feed.pass(stdin, input, pipe),
+                _ => {}
             }
             while let Some(signal) = told.then(|| signals.next()).flatten() {
-                match (signal, &relay) {
-                    (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                    (libc::SIGWINCH, None) => {}
+                match (signal, &streams) {
+                    (libc::SIGWINCH, Streams::Terminal(relay)) => relay.resize(),
+                    // In the foreground again, perhaps: the loop looks.
+                    (libc::SIGWINCH | libc::SIGCONT, _) => {}
                     (signal, _) => signals::send(&self.pidfd, signal),
                 }
             }
             if ended {
-                if let Some(relay) = &mut relay {
+                if let Streams::Terminal(relay) = &mut streams {
                     relay.drain();
                 }
                 return self.wait();

@@ -15,11 +15,12 @@ use rustix::thread::CpuSet;
 use crate::attach::{Monitor, Pipes, Wires, let_go_of_streams};
 use crate::bundle::{self, Bundle, Keeper, State, register};
 use crate::cgroup::{self, Group, Layout, Limits};
+use crate::feed::Lent;
 use crate::idmap::IdMap;
 use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
 use crate::pids::{self, Pids};
-use crate::process::{self, Child, Start};
+use crate::process::{self, Child, Start, Streams};
 use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
@@ -93,8 +94,10 @@ pub(crate) fn carry_out(
     let status = match &mut watched {
         Some(watched) => run.under_monitor(watched, &mut keeper, &signals)?,
         None => {
-            let mut child = run.begin(None, &mut keeper)?;
-            child.watch(&signals, None)?
+            let lent = if plan.stdio.stdin { Lent::where_typed()? } else { None };
+            let begun = run.begin(None, &mut keeper);
+            let feed = lent.map(Lent::returned).transpose()?;
+            begun?.watch(&signals, feed.map_or(Streams::Own, Streams::Typed))?
         }
     };
     ended(&run.bundle.path)?;

@@ -8,9 +8,20 @@ use run_docker_core::error::Context as _;
 
 use crate::namespaces::last_errno;
 
-/// Those that are passed on, and the terminal's new size.
-const CAUGHT: [libc::c_int; 7] =
-    [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+/// Those that are passed on, the terminal's new size, and that this process goes
+/// on after it was stopped. A hangup that is ignored (nohup(1)) stays so: the
+/// command is meant to outlive the terminal. (A blocked signal would be read from the
+/// descriptor all the same.)
+const CAUGHT: [libc::c_int; 8] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+];
 
 /// Blocked for the launcher and readable from a descriptor; as before with the drop.
 pub(crate) struct Signals {
@@ -28,7 +39,7 @@ impl Signals {
         // first before it is read, and pthread_sigmask the second.
         let (fd, before) = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            for signal in CAUGHT {
+            for signal in CAUGHT.into_iter().filter(|signal| *signal != libc::SIGHUP || !ignores_hangup()) {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
@@ -66,6 +77,16 @@ impl Drop for Signals {
     fn drop(&mut self) {
         // SAFETY: `before` was filled by the kernel.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
+#[allow(unsafe_code, reason = "the kernel fills a C structure")]
+fn ignores_hangup() -> bool {
+    let mut now = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: it only asks, and the place has the right type; read only when filled.
+    unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 

@@ -68,12 +68,15 @@ impl Monitor {
     }
 
     /// From here on others can come; a log is kept where nobody is there at first.
+    /// Whoever is there is welcome before the command begins: it may have written
+    /// and ended before their first word is read.
     pub(crate) fn open(&mut self, bundle: &Path, tty: bool) -> Result<()> {
         let what = || "opening the container to those who attach".to_owned();
         self.tty = tty;
         if self.clients.is_empty() {
             self.log = Some(Log::create(&bundle.join(crate::bundle::LOG)).context(what)?);
         }
+        self.clients.iter_mut().for_each(|client| client.welcome(tty));
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(what)?;
@@ -114,7 +117,7 @@ impl Monitor {
                 self.accept();
             }
             while let Some(signal) = ready.signals.then(|| signals.next()).flatten() {
-                if signal != libc::SIGWINCH {
+                if !matches!(signal, libc::SIGWINCH | libc::SIGCONT) {
                     signals::send(&child.pidfd, signal);
                 }
             }
@@ -265,6 +268,14 @@ impl Client {
         }
     }
 
+    /// Once: from here on it gets what the container writes.
+    fn welcome(&mut self, tty: bool) {
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.waiting.extend(&frame(Kind::Welcome, &[u8::from(tty)]));
+            self.write();
+        }
+    }
+
     fn read(&mut self, child: &Child, wires: &mut Wires, tty: bool) -> Fate {
         let mut buffer = [0; 64 * 1024];
         let gone = if self.is_front { Fate::Orphaned } else { Fate::Goes };
@@ -287,9 +298,7 @@ impl Client {
     fn obey(&mut self, kind: Kind, payload: &[u8], child: &Child, wires: &mut Wires, tty: bool) {
         match kind {
             Kind::Hello => {
-                self.greeted = true;
-                self.waiting.extend(&frame(Kind::Welcome, &[u8::from(tty)]));
-                self.write();
+                self.welcome(tty);
                 let Some((Some(size), is_front)) = Hello::parse(payload).map(|h| (h.size, h.is_front)) else {
                     return;
                 };
@@ -331,4 +340,31 @@ pub(super) fn address(dir: &OwnedFd) -> rustix::io::Result<SocketAddrUnix> {
 pub(super) fn set_nonblocking(fd: &impl AsFd) -> rustix::io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
     rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command may have ended before its launcher has said a word.
+    #[test]
+    fn the_first_words_reach_whoever_started_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let mut monitor = Monitor::with_front(theirs).unwrap();
+        monitor.open(dir.path(), true).unwrap();
+        monitor.tell(Kind::Output, b"first");
+        monitor.end(ExitStatus(9));
+        drop(monitor);
+        let mut inbox = Inbox::default();
+        let mut buffer = [0; 256];
+        while let Ok(count @ 1..) = rustix::io::read(&ours, &mut buffer) {
+            inbox.feed(&buffer[..count]);
+        }
+        let told: Vec<_> = std::iter::from_fn(|| inbox.next().unwrap()).collect();
+        let expected = [(Kind::Welcome, vec![1]), (Kind::Output, b"first".to_vec()), (Kind::Exit, vec![9])];
+        assert_eq!(told, expected);
+    }
 }

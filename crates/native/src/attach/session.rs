@@ -115,7 +115,7 @@ impl Session<'_> {
             (libc::SIGWINCH, Some((rows, columns))) => {
                 frame(Kind::Size, &[rows.to_le_bytes(), columns.to_le_bytes()].concat())
             }
-            (libc::SIGWINCH, None) => return,
+            (libc::SIGWINCH, None) | (libc::SIGCONT, _) => return,
             (signal, _) => frame(Kind::Signal, &signal.to_le_bytes()),
         };
         flow.waiting.extend(bytes);
