@@ -46,6 +46,8 @@ pub struct PrivateOptions {
     pub remap: bool,
     /// Its data lie here instead, such as on a disk that is full.
     pub data_root: Option<PathBuf>,
+    /// How it stores layers; as the machine's own without.
+    pub storage_driver: Option<&'static str>,
 }
 
 impl PrivateDocker {
@@ -60,7 +62,7 @@ impl PrivateDocker {
         // People who may speak to it must reach its socket.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
         let network = Network::make(options.outgoing);
-        std::fs::write(dir.path().join("daemon.json"), configuration()).unwrap();
+        std::fs::write(dir.path().join("daemon.json"), configuration(options)).unwrap();
         let daemon = launch(dir.path(), options, &network);
         let started = Self { dir, daemon, options: options.clone(), network };
         started.await_answer();
@@ -185,12 +187,16 @@ fn remapping(dir: &Path) -> Command {
 /// What of the machine's own configuration a second daemon needs too: the
 /// storage driver and the packet size that work here. (A directive both in the
 /// file and on the command line keeps a daemon from starting.)
-fn configuration() -> String {
+fn configuration(options: &PrivateOptions) -> String {
     let text = std::fs::read_to_string("/etc/docker/daemon.json").unwrap_or_default();
     let all: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let kept =
         ["storage-driver", "mtu"].into_iter().filter_map(|key| Some((key.to_owned(), all.get(key)?.clone())));
-    serde_json::Value::Object(kept.collect()).to_string()
+    let mut kept: serde_json::Map<_, _> = kept.collect();
+    if let Some(driver) = options.storage_driver {
+        kept.insert("storage-driver".into(), driver.into());
+    }
+    serde_json::Value::Object(kept).to_string()
 }
 
 /// A bridge of its own: with `--bridge=none` the daemon would delete the other

@@ -1,9 +1,10 @@
 //! Is `run-docker` quicker than `docker run` with the same flags?
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use run_docker_core::words::{Expansion, split};
-use run_docker_testkit::{Flavor, Sandbox, image, run_ok};
+use run_docker_testkit::{Flavor, PrivateDocker, PrivateOptions, Sandbox, docker, image, run_ok};
 
 use super::engine_alone::Bare;
 use super::measure::{Arm, interleave, ratio, spread, time};
@@ -13,10 +14,26 @@ use super::{Findings, Setup};
 /// The most of `docker run`'s time that ours may take.
 const BAR: f64 = 0.9;
 
+/// How Docker stores layers unless it is told otherwise, or cannot.
+const DEFAULT_DRIVER: &str = "overlay2";
+
 pub(crate) fn measure(setup: &Setup) -> Findings {
     let mut findings = Findings::new("run", "A container that runs true, to its end");
-    for network in ["bridge", "host"] {
-        one(setup, network, &mut findings);
+    let driver = run_ok(docker().args(["info", "--format", "{{.Driver}}"])).trim().to_owned();
+    let own = Daemon { socket: "/var/run/docker.sock".into(), mark: String::new() };
+    if driver == DEFAULT_DRIVER {
+        both(setup, &own, &mut findings);
+    } else {
+        let options = PrivateOptions { storage_driver: Some(DEFAULT_DRIVER), ..PrivateOptions::default() };
+        let engine = PrivateDocker::start_with(&options);
+        engine.load(&image(Flavor::Debian));
+        both(setup, &Daemon { socket: engine.socket(), mark: String::new() }, &mut findings);
+        findings.note(&format!(
+            "The engine is a second one with the driver that Docker has by default, {DEFAULT_DRIVER}: this machine's own \
+             has {driver}, where the same took as below."
+        ));
+        drop(engine);
+        both(setup, &Daemon { mark: format!(", {driver}"), ..own }, &mut findings);
     }
     findings.note(
         "`docker run, same flags`: every flag that `run-docker --dry-run` prints (mounts, labels, name, limits) \
@@ -26,11 +43,29 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
     findings
 }
 
-fn one(setup: &Setup, network: &str, findings: &mut Findings) {
+/// Where it is measured.
+struct Daemon {
+    socket: PathBuf,
+    /// Behind the names of what is measured there; with one, no bar applies.
+    mark: String,
+}
+
+fn both(setup: &Setup, daemon: &Daemon, findings: &mut Findings) {
+    for network in ["bridge", "host"] {
+        one(setup, daemon, network, findings);
+    }
+}
+
+fn one(setup: &Setup, daemon: &Daemon, network: &str, findings: &mut Findings) {
     let sandbox = Sandbox::new();
     let image = image(Flavor::Debian);
+    let command = |program: &Path| {
+        let mut command = sandbox.command(program);
+        command.env("DOCKER_HOST", format!("unix://{}", daemon.socket.display()));
+        command
+    };
     let ours = |dry: bool| {
-        let mut command = sandbox.command(&setup.program);
+        let mut command = command(&setup.program);
         command.args(dry.then_some("--dry-run"));
         command.args(["--quiet", "--no-stdin", "--image", &image, "--network", network, "", "", "true"]);
         command
@@ -39,32 +74,34 @@ fn one(setup: &Setup, network: &str, findings: &mut Findings) {
     let nothing = BTreeMap::new();
     let words = split(&line, Expansion { home: "", env: &nothing }).unwrap();
     let plain = without_init(&words);
-    let docker = |words: &[String]| {
-        let mut command = sandbox.command(&words[0]);
+    let client = |words: &[String]| {
+        let mut command = command(Path::new(&words[0]));
         command.args(&words[1..]);
         time(command)
     };
     // Without a name, or the second one would be in the first one's way.
-    let bare = Bare::of(&without_name(&plain[2..]));
-    let name = |what: &str| format!("{what}, {network}");
+    let bare = Bare::of(&daemon.socket, &without_name(&plain[2..]));
+    let name = |what: &str| format!("{what}, {network}{}", daemon.mark);
     let series = interleave(
         vec![
             Arm::new(name("run-docker"), || time(ours(false))),
-            Arm::new(name("docker run, same flags"), || docker(&plain)),
-            Arm::new(name("docker run, same flags, again"), || docker(&plain)),
-            Arm::new(name("docker run, the same init"), || docker(&words)),
+            Arm::new(name("docker run, same flags"), || client(&plain)),
+            Arm::new(name("docker run, same flags, again"), || client(&plain)),
+            Arm::new(name("docker run, the same init"), || client(&words)),
             Arm::new(name("the engine alone"), || bare.time()),
         ],
         setup.rounds(24),
     );
-    let what = format!("run-docker / docker run, {network}");
-    let check = Check::ratio(what, ratio(&series[0], &series[1]), BAR, spread(&series[1], &series[2]));
+    let found = ratio(&series[0], &series[1]);
+    let alone = ratio(&series[4], &series[1]);
     findings.note(&format!(
-        "With {network} the engine's own part is {:.3} of what `docker run` takes: a client that took no time at all \
-         would have that ratio.",
-        ratio(&series[4], &series[1])
+        "With {network}{} the engine's own part is {alone:.3} of what `docker run` takes: a client that took no time \
+         at all would have that ratio. Ours has {found:.3}.",
+        daemon.mark
     ));
-    findings.add(series, [check]);
+    let what = format!("run-docker / docker run, {network}");
+    let check = Check::ratio(what, found, BAR, spread(&series[1], &series[2]));
+    findings.add(series, daemon.mark.is_empty().then_some(check));
 }
 
 fn without_name(words: &[String]) -> Vec<String> {
