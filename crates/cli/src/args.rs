@@ -384,6 +384,13 @@ pub(crate) enum ImageCommand {
         #[command(flatten)]
         verbosity: Verbosity,
     },
+    /// Fetch an image from its registry
+    Pull {
+        /// Its name; without a registry in it, Docker Hub's
+        image: String,
+        #[command(flatten)]
+        verbosity: Verbosity,
+    },
     /// List images, your own and the machine's
     List {
         /// As JSON

@@ -8,7 +8,7 @@ use run_docker_core::{Engine, EngineFacts, EngineKind, Error, Result};
 use run_docker_engine::{DEFAULT_ORIGIN, Docker, InitBinary, detect_endpoint, detect_podman_endpoint};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
-use run_docker_native::{Native, NativeOptions, default_store};
+use run_docker_native::{Native, NativeOptions, RegistryAccess, default_store};
 
 use crate::commands::run::NAME_TIMEOUT;
 use crate::context::Context;
@@ -223,7 +223,22 @@ fn native_for(identity: Identity, instead_of: Option<String>, context: &Context)
         init_digest: INIT_DIGEST.to_owned(),
         docker_socket: detect_endpoint(&context.env, &home).ok().map(|endpoint| endpoint.socket),
         podman: podman_in_use(identity.uid == 0, context),
+        registries: registries(context),
     })
+}
+
+/// Logins as the docker client keeps them, and proxies as curl(1) reads them.
+fn registries(context: &Context) -> RegistryAccess {
+    let set = |names: &[&str]| {
+        names.iter().find_map(|name| context.env.get(*name).filter(|value| !value.is_empty())).cloned()
+    };
+    let directory = set(&["DOCKER_CONFIG"]).map(|dir| context.absolute(dir.as_ref()));
+    let directory = directory.or_else(|| context.home().map(|home| home.join(".docker")));
+    RegistryAccess {
+        docker_config: directory.map(|dir| dir.join("config.json")),
+        https_proxy: set(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        no_proxy: set(&["no_proxy", "NO_PROXY"]).unwrap_or_default(),
+    }
 }
 
 /// Podman's program, where this user keeps images in it: in the place that

@@ -73,6 +73,8 @@ impl Reporter {
 pub(crate) struct Steps {
     verbosity: Verbosity,
     bar: Option<ProgressBar>,
+    /// The step that is being measured.
+    step: String,
 }
 
 impl Steps {
@@ -85,7 +87,7 @@ impl Steps {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { verbosity, bar }
+        Self { verbosity, bar, step: String::new() }
     }
 
     fn line(&self, text: &str) {
@@ -98,6 +100,7 @@ impl Steps {
 
 impl Progress for Steps {
     fn step(&mut self, text: &str) {
+        text.clone_into(&mut self.step);
         match &self.bar {
             Some(bar) if !self.verbosity.verbose => bar.set_message(text.to_owned()),
             _ if self.verbosity.quiet => {}
@@ -108,6 +111,12 @@ impl Progress for Steps {
     fn output(&mut self, line: &str) {
         if self.verbosity.verbose {
             self.line(&format!("{FAINT}  {line}{FAINT:#}"));
+        }
+    }
+
+    fn measure(&mut self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {text}", self.step));
         }
     }
 }

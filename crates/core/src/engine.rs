@@ -109,6 +109,10 @@ pub trait Progress {
     fn step(&mut self, text: &str);
     /// A line of output of the step (shown under -v, kept for a failure).
     fn output(&mut self, line: &str);
+    /// How far the step has come; seen where a line can move, and nowhere else.
+    fn measure(&mut self, text: &str) {
+        let _ = text;
+    }
 }
 
 /// An engine that carries out plans.

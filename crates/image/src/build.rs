@@ -189,6 +189,10 @@ impl Progress for CondaSteps<'_> {
             self.0.output(line);
         }
     }
+
+    fn measure(&mut self, text: &str) {
+        self.0.measure(text);
+    }
 }
 
 /// The base named where the engine has it or its registry answers; a base

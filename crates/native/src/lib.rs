@@ -28,7 +28,10 @@ mod namespaces;
 mod pids;
 mod prepare;
 mod process;
+mod pull;
 mod refuse;
+#[cfg(feature = "registry")]
+mod registry;
 mod run;
 mod security;
 mod setup;
@@ -51,6 +54,7 @@ use run_docker_core::{
 use crate::idmap::IdMap;
 use crate::store::{HeldImage, ImportSource, Store};
 
+pub use pull::HAS_REGISTRIES;
 pub use store::ImageSummary;
 pub use survey::delegated_controllers;
 
@@ -78,6 +82,19 @@ pub struct NativeOptions {
     /// Why this engine was chosen although Docker comes first, for the hint of
     /// a run that then fails for want of an image.
     pub instead_of: Option<String>,
+    /// How registries are spoken to, where this program can.
+    pub registries: RegistryAccess,
+}
+
+/// What the environment says about registries.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryAccess {
+    /// Docker's `config.json`, where logins are kept.
+    pub docker_config: Option<PathBuf>,
+    /// `HTTPS_PROXY`, or what stands in for it.
+    pub https_proxy: Option<String>,
+    /// `NO_PROXY`.
+    pub no_proxy: String,
 }
 
 /// Where the caller's store is: `RUN_DOCKER_STORE`, root's the machine's, a
@@ -286,17 +303,8 @@ impl Engine for Native {
         self.take_from_others(image, progress)
     }
 
-    fn pull(&self, image: &ImageReference, _connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {
-        if self.take_from_others(image, progress)? {
-            return Ok(());
-        }
-        let error = Error::failure(format!("there is no image {image} in the native engine's store"))
-            .with_hint("import it: docker save NAME:TAG -o FILE on a machine that has it, then run-docker image import FILE")
-            .with_hint("run-docker image list shows what is there");
-        Err(match &self.options.instead_of {
-            Some(why) => error.with_hint(format!("Docker would have been taken first: {why}")),
-            None => error,
-        })
+    fn pull(&self, image: &ImageReference, connect_seconds: u64, progress: &mut dyn Progress) -> Result<()> {
+        self.take_or_pull(image, connect_seconds, progress)
     }
 
     fn import(

@@ -16,6 +16,7 @@ mod loopback;
 mod oracle;
 mod packages;
 mod people;
+mod registry;
 mod terminal;
 
 pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
@@ -26,6 +27,7 @@ pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
 pub use packages::python_packages;
 pub use people::{Person, Sandbox, docker_gid};
+pub use registry::{Distribution, DistributionOptions, RegistryFault, Seen, StandIn, StandInLogin};
 pub use terminal::Terminal;
 
 use std::process::{Command, Output};

@@ -9,6 +9,7 @@ use run_docker_core::{Engine, EngineKind, Error, ExitStatus, ImageFacts, Result}
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
 use run_docker_image::{Base, BuildOptions, CondaProvider, build_image};
+use run_docker_native::HAS_REGISTRIES;
 
 use super::run::NAME_TIMEOUT;
 use crate::args::BuildArgs;
@@ -17,7 +18,7 @@ use crate::engines;
 use crate::report::Reporter;
 
 /// Seconds a registry has to answer.
-const REGISTRY_SECONDS: u64 = 10;
+pub(crate) const REGISTRY_SECONDS: u64 = 10;
 
 /// `run-docker build`.
 pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
@@ -150,7 +151,8 @@ pub(crate) fn ensure_image(
         }
     } else if engine.kind() == EngineKind::Native {
         let image = &request.image;
-        reporter.notice(&format!("there is no image {image} in your store: asking Docker and Podman for it"));
+        let whom = if HAS_REGISTRIES { "Docker, Podman and its registry" } else { "Docker and Podman" };
+        reporter.notice(&format!("there is no image {image} in your store: asking {whom} for it"));
         engine.pull(image, REGISTRY_SECONDS, &mut reporter.progress())?;
     } else {
         let image = &request.image;

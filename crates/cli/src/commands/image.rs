@@ -8,6 +8,7 @@ use run_docker_core::types::ImageReference;
 use run_docker_core::{ExitStatus, Result};
 use run_docker_native::ImageSummary;
 
+use super::build::REGISTRY_SECONDS;
 use super::print;
 use crate::args::ImageCommand;
 use crate::context::Context;
@@ -31,6 +32,13 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatu
                 text = format!("sha256:{id}\n");
             }
             print(text.as_bytes())
+        }
+        ImageCommand::Pull { image, verbosity } => {
+            let image: ImageReference = image.parse()?;
+            let mut progress = Reporter::new(*verbosity).progress();
+            engine.pull_image(&image, REGISTRY_SECONDS, &mut progress)?;
+            drop(progress);
+            print(format!("{image}\n").as_bytes())
         }
         ImageCommand::List { json } => {
             let images = engine.images()?;

@@ -89,7 +89,7 @@ fn hostile_archives_are_refused() {
 }
 
 /// Numbers of images, names, layers and unfinished ones.
-fn store_state(store: &Path) -> (usize, usize, usize, usize) {
+pub(crate) fn store_state(store: &Path) -> (usize, usize, usize, usize) {
     let count = |dir: &str| names(&store.join(dir)).len();
     (count("images"), count("names"), count("layers"), count("tmp"))
 }

@@ -15,7 +15,7 @@ use crate::support::{EVERYBODY, Place, Who, busybox, can_run, entry, succeed, to
 const TAG: &str = "run-docker-native-test/form:1";
 
 /// Files of an archive or a layout: path and content.
-type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 /// Two layers, the upper one hiding a file of the lower.
 fn layers() -> [Vec<u8>; 2] {
@@ -29,7 +29,7 @@ fn layers() -> [Vec<u8>; 2] {
     [low, high.into_inner().unwrap()]
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
@@ -78,7 +78,7 @@ fn docker_archive() -> Files {
 
 /// An OCI layout, its layers packed by a program; `with_docker` as `docker save`
 /// writes it from version 25 on, described twice.
-fn oci(program: &[&str], media: &str, with_docker: bool) -> Files {
+pub(crate) fn oci(program: &[&str], media: &str, with_docker: bool) -> Files {
     let layers = layers();
     let config = config(&layers);
     let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", hex(bytes)), bytes.to_vec());
@@ -118,7 +118,7 @@ fn write_tar(files: &Files, path: &Path) {
     fs::write(path, tar.into_inner().unwrap()).unwrap();
 }
 
-fn write_directory(files: &Files, dir: &Path) {
+pub(crate) fn write_directory(files: &Files, dir: &Path) {
     for (name, bytes) in files {
         let path = dir.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -15,5 +15,9 @@ mod formats;
 mod leftovers;
 mod missing;
 mod places;
+#[cfg(feature = "registry")]
+mod pull;
+#[cfg(feature = "registry")]
+mod pull_faults;
 mod runs;
 mod support;

@@ -27,6 +27,9 @@ pub(crate) enum ImportSource<'a> {
     Docker(&'a Path),
     /// Podman's store, by this program.
     Podman(&'a Path),
+    /// A registry.
+    #[cfg(feature = "registry")]
+    Registry(&'a crate::registry::Pull<'a>),
 }
 
 /// Imports an image, and gives it the names asked for or, without any, those
@@ -47,6 +50,12 @@ pub(crate) fn import(
     let work = WorkDir::make(store, map)?;
     let spooled = match (source, tag) {
         (ImportSource::File(path), _) => decompress(path, &work)?.unwrap_or_else(|| path.to_path_buf()),
+        #[cfg(feature = "registry")]
+        (ImportSource::Registry(pull), _) => {
+            let layout = work.path.join("layout");
+            pull.lay_out(&layout, &|hex| store.path("layers").join(hex).is_dir(), progress)?;
+            layout
+        }
         (_, None) => return Err(Error::failure("an image of another engine has a name")),
         (other, Some(image)) => {
             let path = work.path.join("saved.tar");
@@ -54,7 +63,7 @@ pub(crate) fn import(
             let had = match other {
                 ImportSource::Docker(socket) => docker::save(socket, image, &mut file)?,
                 ImportSource::Podman(program) => podman::save(program, image, &file)?,
-                ImportSource::File(_) => return Ok(None),
+                _ => return Ok(None),
             };
             if !had {
                 return Ok(None);

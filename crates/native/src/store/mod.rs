@@ -38,6 +38,10 @@ use serde::{Deserialize, Serialize};
 use crate::idmap::IdMap;
 use crate::{namespaces, trees};
 
+#[cfg(feature = "registry")]
+pub(crate) use archive::hex;
+#[cfg(feature = "registry")]
+pub(crate) use import::free_room;
 pub(crate) use import::{ImportSource, import, unique};
 
 /// Largest file of an image that is read as text, in bytes.
