@@ -23,12 +23,21 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Longest file.
 const MAX_LINES: usize = 600;
 
+/// Clippy on the feature that talks to registries.
+#[rustfmt::skip]
+const REGISTRY: &[&str] = &[
+    "clippy", "--quiet", "--package", "run-docker-native", "--package", "run-docker-cli", "--features", "registry",
+    "--all-targets", "--", "-D", "warnings",
+];
+
 /// Runs every check.
 pub(crate) fn run() -> bool {
     // The embedded conda is linted where it is built and tested (`cargo xtask test`).
     let others = ["--workspace", "--exclude", "run-docker-conda", "--all-targets", "--", "-D", "warnings"];
     let good = crate::cargo(&["fmt", "--check"]);
     let good = good & crate::cargo(&[&["clippy", "--quiet"], &others[..]].concat());
+    // What a build does without unless it is asked for.
+    let good = good & crate::cargo(REGISTRY);
     good & arrows()
         & lengths()
         & scripts()

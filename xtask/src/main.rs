@@ -275,11 +275,20 @@ fn tty(quick: bool, only: Option<&str>, engine: Engine) -> bool {
     tty::run(&program, &matrix::Ground::new(&program, engine), quick, only)
 }
 
+/// What only the feature `registry` has. Its few crates come on top of those that
+/// the tests before were built with.
+#[rustfmt::skip]
+const REGISTRY_TESTS: &[&str] = &[
+    "nextest", "run", "--package", "run-docker-native", "--package", "run-docker-cli", "--features", "registry",
+    "--lib", "--test", "native", "-E", "test(/^registry::/) + test(/^pull/)", "--no-fail-fast",
+];
+
 /// The README's second command. Stops at the first part that fails.
 fn test(quick: bool, matrices: bool) -> bool {
     setup::run()
         && lint::run()
         && cargo(&["nextest", "run", "--workspace", "--exclude", "run-docker-conda", "--no-fail-fast"])
+        && cargo(REGISTRY_TESTS)
         && tty(!matrices, None, Engine::Docker)
         && tty(!matrices, None, Engine::Native)
         && (quick || embedded::test())
@@ -325,10 +334,13 @@ fn without_cargos_own(command: &mut Command) -> &mut Command {
 
 /// The launcher, built as users get it.
 fn program() -> PathBuf {
-    assert!(
-        cargo(&["build", "--release", "--quiet", "--package", "run-docker-cli"]),
-        "the launcher does not build"
-    );
+    program_with(&[])
+}
+
+/// The launcher, built with these words more.
+fn program_with(words: &[&str]) -> PathBuf {
+    let build = ["build", "--release", "--quiet", "--package", "run-docker-cli"];
+    assert!(cargo(&[&build, words].concat()), "the launcher does not build");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/run-docker");
     let conda = target.join("release/run-docker-conda");

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+/// The registry of tests, a program and a package, and a service that nobody asked for.
+const REGISTRY: &str = "docker-registry";
+
 /// Program that shows a package is there, and the package.
 const NEEDED: &[(&str, &str)] = &[
     ("docker", "docker.io"),
@@ -38,6 +41,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("bzip2", "bzip2"),
     ("zip", "zip"),
     ("unzip", "unzip"),
+    (REGISTRY, REGISTRY),
+    ("skopeo", "skopeo"),
+    ("openssl", "openssl"),
 ];
 
 /// A file that shows a package is there, and the package: what the test channel
@@ -73,6 +79,10 @@ pub(crate) fn run() -> bool {
     if !missing.is_empty() && !install(&missing) {
         println!("setup: missing; run: sudo apt-get install -y {}", missing.join(" "));
         return false;
+    }
+    if missing.contains(&REGISTRY) && Path::new("/run/systemd/system").is_dir() {
+        // Tests start their own; this one would stay on a port of the machine's.
+        let _ = Command::new("systemctl").args(["disable", "--now", "--quiet", REGISTRY]).status();
     }
     if !has("cargo-nextest") && !crate::cargo(&["install", "--locked", "--quiet", "cargo-nextest"]) {
         return false;

@@ -92,8 +92,8 @@ fn sbom(text: &str) -> Answer {
             }
         }
     }
-    // Three that must be there: in the launcher, in the init, and in both.
-    for name in ["bollard", "rustix", "run-docker-init"] {
+    // That must be there: in the launcher, by its feature, in both, and the init.
+    for name in ["bollard", "ureq", "rustix", "run-docker-init"] {
         if !components.iter().any(|c| c["name"] == name) {
             return Err(format!("{name} is missing"));
         }

@@ -47,7 +47,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Makes everything.
 pub(crate) fn run(args: &DistArgs) -> bool {
     let out = args.out.clone().unwrap_or_else(|| crate::root().join("target/dist"));
-    let program = crate::program();
+    let program = crate::program_with(&["--features", parts::FEATURE]);
     let conda = conda(args.conda);
     let dist = make(&program, conda.as_deref(), VERSION, &out);
     for file in [&dist.deb, &dist.archive, &dist.sums] {

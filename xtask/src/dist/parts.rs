@@ -8,6 +8,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+/// What packages have and a first build does without.
+pub(super) const FEATURE: &str = "run-docker-cli/registry";
+
 /// A package that is in one of the programs.
 pub(super) struct Part {
     pub(super) name: String,
@@ -35,6 +38,7 @@ pub(super) fn parts(programs: &[&str]) -> Vec<Part> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", &triple]);
+    command.args(["--features", FEATURE]);
     let output = command.current_dir(crate::root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -109,6 +109,19 @@ fn what_nothing_replaces_is_named() {
     }
 }
 
+#[cfg(not(feature = "registry"))]
+#[test]
+fn a_program_without_registries_says_where_images_come_from() {
+    let place = Place::empty(Who::Root);
+    let mut pull = place.command(&["image", "pull", "ubuntu:24.04"]);
+    let output = output(&mut pull);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    for words in ["was built without registries", "--features registry", "run-docker image import FILE"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
 #[test]
 fn namespaces_that_are_switched_off_are_named() {
     if !can_run() {

@@ -208,7 +208,7 @@ fn two_at_once_are_one_image() {
     }
 }
 
-/// Answers one request line and closes.
+/// Refuses every request, and tells its first line.
 fn proxy() -> (u16, std::sync::mpsc::Receiver<String>) {
     use std::io::{BufRead as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -216,10 +216,10 @@ fn proxy() -> (u16, std::sync::mpsc::Receiver<String>) {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut line = String::new();
-            let _ = std::io::BufReader::new(stream.try_clone().unwrap()).read_line(&mut line);
+            let head = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<String> = head.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
             let _ = stream.write_all(b"HTTP/1.1 403 no\r\nContent-Length: 0\r\n\r\n");
-            if tell.send(line.trim().to_owned()).is_err() {
+            if tell.send(head.first().cloned().unwrap_or_default()).is_err() {
                 return;
             }
         }

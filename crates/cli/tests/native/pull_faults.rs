@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::archives::store_state;
 use crate::formats::hex;
 use crate::pull::{docker_config, layout, refused, shows};
-use crate::support::{EVERYBODY, Place, Who, can_run, names, succeed, told, until};
+use crate::support::{EVERYBODY, Place, Who, can_run, names, told, until};
 
 const NOTHING: (usize, usize, usize, usize) = (0, 0, 0, 0);
 
@@ -98,7 +98,8 @@ fn what_cannot_run_is_refused() {
         for word in words {
             assert!(said.contains(word), "{said}");
         }
-        assert_eq!(store_state(&place.store()), NOTHING, "{said}");
+        let (images, names, _, tmp) = store_state(&place.store());
+        assert_eq!((images, names, tmp), (0, 0, 0), "{said}");
         fs::remove_dir_all(&dir).unwrap();
     };
     let layer = |key: &'static str, value: Value| {
@@ -119,7 +120,7 @@ fn what_cannot_run_is_refused() {
         0,
         &[],
         &|dir| {
-            replace_manifest(dir, |manifest| manifest["config"]["mediaType"] = json!("application/x.helm"))
+            replace_manifest(dir, |manifest| manifest["config"]["mediaType"] = json!("application/x.helm"));
         },
         &["is no image to run"],
     );
@@ -153,7 +154,7 @@ fn this_machines_image_is_taken_from_an_index() {
     assert!(said.contains("has no image a/b:missing"), "{said}");
     // A registry's words do not reach the terminal's controls.
     assert!(said.contains("manifest unknown [31m"), "{said:?}");
-    let word = output(&mut place.command(&["image", "pull", "sha256:x"]));
+    let word = output(&mut place.command(&["image", "pull", &format!("sha256:{}", "0".repeat(64))]));
     assert_eq!(word.status.code(), Some(64));
 }
 
@@ -237,10 +238,10 @@ fn tokens_are_had_for_whoever_asks() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains("without a login, or has no such image"), "{said}");
     // One that ends in between is had anew.
-    let (registry, done) = pull(StandInLogin::Anybody, &[RegistryFault::TokensEnd(1)], &nobody);
+    let (registry, done) = pull(StandInLogin::Anybody, &[RegistryFault::TokensEnd(2)], &nobody);
     assert!(done.status.success(), "{done:?}");
     let tokens = registry.seen().into_iter().filter(|seen| seen.line.contains("/token")).count();
-    assert!(tokens >= 3, "{tokens}");
+    assert!(tokens >= 2, "{tokens}");
 }
 
 #[test]
@@ -367,5 +368,5 @@ fn a_full_disk_breaks_nothing() {
     let mut pull = place.command(&["image", "pull", &image(&registry)]);
     let done = output(&mut pull);
     assert!(done.status.success(), "{}", told(&pull, &done));
-    assert_eq!(succeed(&mut place.command(&["image", "list", "--json"])).matches("\"id\"").count(), 1);
+    assert_eq!(store_state(&place.store()), (1, 1, 2, 0));
 }

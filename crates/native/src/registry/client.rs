@@ -113,7 +113,7 @@ impl<'a> Client<'a> {
                 Err(Asking::Refused(trouble)) => trouble,
                 Err(Asking::Failed(ureq::Error::Timeout(_))) => return Err(self.unreached(None, limit)),
                 Err(Asking::Failed(error)) => match first.next() {
-                    Some(next) if !is_refused(&error) => {
+                    Some(next) if !is_refused(&error) && !is_of_certificate(&error) => {
                         scheme = next;
                         continue;
                     }
@@ -321,7 +321,7 @@ impl<'a> Client<'a> {
         let why = error.map_or_else(|| format!("no answer within {} s", limit.as_secs()), said);
         let failure = Error::failure(format!("the registry {registry} cannot be reached")).with_source(why);
         let failure = match error {
-            Some(ureq::Error::Tls(_) | ureq::Error::Rustls(_)) => failure
+            Some(error) if is_of_certificate(error) => failure
                 .with_hint("a certificate of the house: add its authority to the system's, or name its file in SSL_CERT_FILE"),
             _ => failure,
         };
@@ -397,6 +397,11 @@ fn proxy(text: &str) -> Result<Proxy> {
 
 fn is_refused(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// By its words: the types below are no part of the client's interface.
+fn is_of_certificate(error: &ureq::Error) -> bool {
+    error.to_string().to_lowercase().contains("certificate")
 }
 
 /// An error of the connection, without the prefix that says whose it is.

@@ -138,7 +138,10 @@ fn ask_helper(helper: &str, key: &str) -> Result<Option<Credentials>> {
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(e) if e.kind() == ErrorKind::NotFound => return failed("it is not in PATH".to_owned()),
+        // Of a directory in PATH that may not be read, when none else has it.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return failed("it is not in PATH, or may not be started".to_owned());
+        }
         Err(e) => return failed(e.to_string()),
     };
     if let Some(mut stdin) = child.stdin.take() {

@@ -223,10 +223,11 @@ impl Shared {
             RegistryFault::TokensEnd(uses) => Some(*uses),
             _ => None,
         });
+        if state.tokens == 0 || authorization != Some(&format!("Bearer token-{}", state.tokens)) {
+            return false;
+        }
         state.uses += 1;
-        state.tokens > 0
-            && authorization == Some(&format!("Bearer token-{}", state.tokens))
-            && most.is_none_or(|most| state.uses <= most)
+        most.is_none_or(|most| state.uses <= most)
     }
 
     fn token(&self, request: &Request, out: &mut Out) -> std::io::Result<()> {
