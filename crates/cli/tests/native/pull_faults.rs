@@ -293,6 +293,16 @@ fn silence_ends_after_ten_seconds() {
     assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&took), "{took:?}");
     assert!(said.contains("cannot be reached") && said.contains("no answer within 10 s"), "{said}");
     assert!(said.contains("run-docker image import FILE"), "{said}");
+    // Where tokens are had, alone.
+    let tokens = StandIn::start(&layout, Some(StandInLogin::Anybody), &[RegistryFault::HangsAtTokens]);
+    let started = Instant::now();
+    let said = refused(&mut place.command(&["image", "pull", &image(&tokens)]));
+    assert!(said.contains("for a token") && started.elapsed() < Duration::from_secs(15), "{said}");
+    assert!(said.contains("curl -I"), "{said}");
+    // Where layers lie, nobody.
+    let away = StandIn::start(&layout, None, &[RegistryFault::Redirects("http://127.0.0.1:1".to_owned())]);
+    let said = refused(&mut place.command(&["image", "pull", &image(&away)]));
+    assert!(said.contains("127.0.0.1:1: Connection refused"), "{said}");
     // Nobody is there at all.
     let host = registry.host();
     drop(registry);
@@ -344,6 +354,31 @@ impl Drop for Small {
     fn drop(&mut self) {
         let _ = output(std::process::Command::new("umount").arg(&self.0));
     }
+}
+
+#[test]
+fn a_disk_that_fills_meanwhile_breaks_nothing() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::empty(Who::Root);
+    let registry =
+        StandIn::start(&layout(&place, 0), None, &[RegistryFault::Slow(Duration::from_millis(200))]);
+    let _disk = Small::mount(place.store(), 8000);
+    let mut pull = place.command(&["image", "pull", &image(&registry)]);
+    let child =
+        pull.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until("the first layer", || registry.blobs().len() >= 3);
+    let full = place.store().join("filler");
+    assert!(fs::write(&full, vec![0; 8 << 20]).is_err());
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(125), "{said}");
+    assert!(said.contains("writing") && said.contains("No space left on device"), "{said}");
+    assert_eq!(store_state(&place.store()), NOTHING, "{said}");
+    fs::remove_file(&full).unwrap();
+    place.ok(&["image", "pull", &image(&registry)]);
+    assert_eq!(store_state(&place.store()), (1, 1, 2, 0));
 }
 
 #[test]

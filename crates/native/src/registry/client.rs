@@ -27,7 +27,7 @@ const MAX_REDIRECTIONS: usize = 5;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long a small document may take.
-pub(super) const SMALL: Duration = Duration::from_secs(60);
+pub(super) const SMALL: Duration = Duration::from_secs(30);
 
 /// Bytes of an answer that only says what is wrong.
 const MAX_REFUSAL: u64 = 64 * 1024;
@@ -46,6 +46,8 @@ pub(super) struct Client<'a> {
     base: String,
     login: Mutex<Login>,
     has_login: AtomicBool,
+    /// How long the first answers may take.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -84,10 +86,11 @@ impl<'a> Client<'a> {
             base: String::new(),
             login: Mutex::default(),
             has_login: AtomicBool::new(false),
+            patience: Duration::from_secs(seconds),
             access,
             name,
         };
-        let challenges = client.greet(Duration::from_secs(seconds))?;
+        let challenges = client.greet(client.patience)?;
         if !challenges.is_empty() {
             again(|| client.renew(None, &challenges))?;
         }
@@ -111,8 +114,8 @@ impl<'a> Client<'a> {
                     Err(trouble) => trouble,
                 },
                 Err(Asking::Refused(trouble)) => trouble,
-                Err(Asking::Failed(ureq::Error::Timeout(_))) => return Err(self.unreached(None, limit)),
-                Err(Asking::Failed(error)) => match first.next() {
+                Err(Asking::Failed(ureq::Error::Timeout(_), _)) => return Err(self.unreached(None, limit)),
+                Err(Asking::Failed(error, _)) => match first.next() {
                     Some(next) if !is_refused(&error) && !is_of_certificate(&error) => {
                         scheme = next;
                         continue;
@@ -171,7 +174,9 @@ impl<'a> Client<'a> {
             let response = match self.ask(&address, shown.as_deref(), accept, have, limit) {
                 Ok(response) => response,
                 Err(Asking::Refused(trouble)) => return Err(trouble),
-                Err(Asking::Failed(error)) => return Err(self.trouble(&error, what)),
+                Err(Asking::Failed(error, host)) => {
+                    return Err(self.trouble(&error, &host, what, limit.is_some()));
+                }
             };
             match response.status().as_u16() {
                 200 | 206 | 416 => return Ok(response),
@@ -205,7 +210,8 @@ impl<'a> Client<'a> {
             if have > 0 {
                 request = request.header(header::RANGE, format!("bytes={have}-"));
             }
-            let response = request.config().timeout_global(limit).build().call().map_err(Asking::Failed)?;
+            let response = request.config().timeout_global(limit).build().call();
+            let response = response.map_err(|error| Asking::Failed(error, authority(&uri)))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
@@ -251,6 +257,7 @@ impl<'a> Client<'a> {
                     address: named_by(&here, realm)?,
                     service: service.as_deref(),
                     scope: scope.as_deref().unwrap_or(&own),
+                    limit: self.patience,
                 };
                 format!("Bearer {}", token::fetch(self, &wanted, credentials.as_ref())?)
             }
@@ -260,12 +267,16 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// A failure on the way.
-    pub(super) fn trouble(&self, error: &ureq::Error, what: &str) -> Trouble {
-        let passing = is_passing(error);
-        let error =
-            Error::failure(format!("asking {} for {what}", self.name.registry)).with_source(said(error));
-        if passing { Trouble::Passing(error, None) } else { Trouble::Lasting(error) }
+    /// A failure on the way to a host. Who waits for a small answer has waited
+    /// long enough after one silence.
+    pub(super) fn trouble(&self, error: &ureq::Error, host: &str, what: &str, is_small: bool) -> Trouble {
+        let silent = matches!(error, ureq::Error::Timeout(_));
+        let why = if self.name.host() == host { said(error) } else { format!("{host}: {}", said(error)) };
+        let failure = Error::failure(format!("asking {} for {what}", self.name.registry)).with_source(why);
+        if is_passing(error) && !(silent && is_small) {
+            return Trouble::Passing(failure, None);
+        }
+        failure.with_hint(see_whether_reached(host)).into()
     }
 
     /// An answer that is none, in words.
@@ -326,15 +337,26 @@ impl<'a> Client<'a> {
             _ => failure,
         };
         failure
-            .with_hint(format!("see whether this machine reaches it: curl -I https://{host}/v2/ (behind a proxy: set HTTPS_PROXY)"))
+            .with_hint(see_whether_reached(host))
             .with_hint("without a network: docker save NAME:TAG -o FILE on a machine that has the image, then run-docker image import FILE")
     }
 }
 
+fn see_whether_reached(host: &str) -> String {
+    format!(
+        "see whether this machine reaches it: curl -I https://{host}/v2/ (behind a proxy: set HTTPS_PROXY)"
+    )
+}
+
+/// Host and port of an address.
+pub(super) fn authority(uri: &Uri) -> String {
+    uri.authority().map_or_else(String::new, |authority| authority.as_str().to_owned())
+}
+
 /// Why an answer did not come.
 enum Asking {
-    /// On the way.
-    Failed(ureq::Error),
+    /// On the way, to this host.
+    Failed(ureq::Error, String),
     /// For another reason, said already.
     Refused(Trouble),
 }

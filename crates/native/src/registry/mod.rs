@@ -156,7 +156,7 @@ fn small(client: &Client<'_>, path: &str, what: &str, most: u64) -> Result<Vec<u
                 human(most)
             ))
             .into()),
-            Err(error) => Err(client.trouble(&error, what)),
+            Err(error) => Err(client.trouble(&error, client.name.host(), what, true)),
         }
     })
 }

@@ -1,12 +1,14 @@
 //! Tokens: what a registry wants instead of a password (the distribution
 //! project's "Token Authentication" and "OAuth2 Token Authentication").
 
+use std::time::Duration;
+
 use run_docker_core::Error;
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::{Response, Uri, header};
 
-use super::client::{Client, SMALL};
+use super::client::{Client, authority};
 use super::credentials::Credentials;
 use super::retry::Trouble;
 
@@ -24,6 +26,8 @@ pub(super) struct Wanted<'a> {
     pub(super) service: Option<&'a str>,
     /// What it shall allow.
     pub(super) scope: &'a str,
+    /// How long it may take.
+    pub(super) limit: Duration,
 }
 
 #[derive(Deserialize)]
@@ -41,12 +45,13 @@ pub(super) fn fetch(
     credentials: Option<&Credentials>,
 ) -> Result<String, Trouble> {
     let what = "a token";
-    let mut response = ask(client, wanted, credentials).map_err(|e| client.trouble(&e, what))?;
+    let trouble = |error| client.trouble(&error, &authority(&wanted.address), what, true);
+    let mut response = ask(client, wanted, credentials).map_err(trouble)?;
     if response.status() != 200 {
         return Err(client.refusal(response, what));
     }
     let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-    let body = body.map_err(|e| client.trouble(&e, what))?;
+    let body = body.map_err(trouble)?;
     let token = serde_json::from_slice::<Answer>(&body)
         .ok()
         .map(|answer| if answer.token.is_empty() { answer.access_token } else { answer.token })
@@ -73,7 +78,7 @@ fn ask(
             ("refresh_token", token),
         ];
         let request = agent.post(wanted.address.clone());
-        return request.config().timeout_global(Some(SMALL)).build().send_form(form);
+        return request.config().timeout_global(Some(wanted.limit)).build().send_form(form);
     }
     let mut request = agent.get(wanted.address.clone()).query("scope", wanted.scope);
     if let Some(service) = wanted.service {
@@ -82,5 +87,5 @@ fn ask(
     if let Some(basic) = credentials.and_then(Credentials::basic) {
         request = request.header(header::AUTHORIZATION, basic);
     }
-    request.config().timeout_global(Some(SMALL)).build().call()
+    request.config().timeout_global(Some(wanted.limit)).build().call()
 }

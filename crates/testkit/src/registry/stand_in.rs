@@ -24,6 +24,8 @@ pub enum RegistryFault {
     Padded(usize),
     /// Connections are taken and never answered.
     Hangs,
+    /// Nobody answers where tokens are had.
+    HangsAtTokens,
     /// Blobs are sent from their start, whatever is asked for.
     NoRanges,
     /// A blob comes in pieces of a tenth, with so much time before each.
@@ -183,6 +185,10 @@ impl Shared {
         }
         let path = request.path.split('?').next().unwrap_or("");
         if path == "/token" {
+            if self.faults.iter().any(|fault| matches!(fault, RegistryFault::HangsAtTokens)) {
+                self.state.lock().unwrap().held.push(out.0);
+                return Ok(());
+            }
             return self.token(&request, &mut out);
         }
         if !good {
