@@ -62,14 +62,14 @@ impl Native {
         if self.take_from_others(image, progress)? {
             return Ok(());
         }
-        let missing = || Error::failure(format!("there is no image {image} in the native engine's store"));
         let error = if HAS_REGISTRIES {
             match self.pull_image(image, connect_seconds, progress) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             }
         } else {
-            missing().with_hint(IMPORT)
+            Error::failure(format!("there is no image {image} in the native engine's store"))
+                .with_hint(IMPORT)
         };
         let error = error.with_hint("run-docker image list shows what is there");
         Err(match &self.options.instead_of {

@@ -260,6 +260,19 @@ fn a_login_does_not_go_along() {
     assert_eq!(storage.blobs().len(), 3);
     assert!(storage.seen().iter().all(|seen| seen.authorization.is_none()), "{:?}", storage.seen());
     place.ok(&["image", "remove", &image(&registry)]);
+    // Who it leads to asks for the password, and gets none.
+    let thief = StandIn::start(&layout, Some(StandInLogin::Anybody), &[]);
+    let to = format!("http://{}", thief.host());
+    let basic = "Basic YW5uOnNlOmNyZXQ=".to_owned();
+    let registry = StandIn::start(&layout, Some(StandInLogin::Basic(basic)), &[RegistryFault::Redirects(to)]);
+    docker_config(
+        &place,
+        &format!("{{\"auths\":{{\"{}\":{{\"auth\":\"YW5uOnNlOmNyZXQ=\"}}}}}}", registry.host()),
+    );
+    let said = refused(&mut place.command(&["image", "pull", &image(&registry)]));
+    assert!(said.contains("does not let your login read"), "{said}");
+    assert!(!thief.blobs().is_empty());
+    assert!(thief.seen().iter().all(|seen| seen.authorization.is_none() && !seen.line.contains("/token")));
     for (to, words) in [
         ("http://registry.invalid".to_owned(), "is not encrypted"),
         ("http://ann:secret@127.0.0.1:1".to_owned(), "has a login in it"),

@@ -109,7 +109,7 @@ impl<'a> Client<'a> {
             self.base = format!("{scheme}://{host}");
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let trouble = match self.ask(&format!("{}/v2/", self.base), None, "*/*", 0, Some(left)) {
-                Ok(response) => match self.greeted(response) {
+                Ok(answer) => match self.greeted(answer) {
                     Ok(challenges) => return Ok(challenges),
                     Err(trouble) => trouble,
                 },
@@ -138,10 +138,10 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn greeted(&self, response: Response<Body>) -> Result<Vec<Challenge>, Trouble> {
+    fn greeted(&self, Answer { response, from_home }: Answer) -> Result<Vec<Challenge>, Trouble> {
         match response.status().as_u16() {
             200 => Ok(Vec::new()),
-            401 => self.challenges(&response),
+            401 if from_home => self.challenges(&response),
             status if is_passing_status(status) => Err(self.refusal(response, "an answer")),
             status => Err(Error::failure(format!("{} is no registry", self.name.registry))
                 .with_source(format!("it answered {status} where registries answer 200 or 401"))
@@ -171,8 +171,9 @@ impl<'a> Client<'a> {
         let mut renewed = false;
         loop {
             let shown = self.login.lock().unwrap_or_else(PoisonError::into_inner).shown.clone();
-            let response = match self.ask(&address, shown.as_deref(), accept, have, limit) {
-                Ok(response) => response,
+            let answer = self.ask(&address, shown.as_deref(), accept, have, limit);
+            let Answer { response, from_home } = match answer {
+                Ok(answer) => answer,
                 Err(Asking::Refused(trouble)) => return Err(trouble),
                 Err(Asking::Failed(error, host)) => {
                     return Err(self.trouble(&error, &host, what, limit.is_some()));
@@ -181,7 +182,7 @@ impl<'a> Client<'a> {
             match response.status().as_u16() {
                 200 | 206 | 416 => return Ok(response),
                 // A token lives for minutes, and a layer may take longer.
-                401 if !renewed && response.headers().contains_key(header::WWW_AUTHENTICATE) => {
+                401 if from_home && !renewed && response.headers().contains_key(header::WWW_AUTHENTICATE) => {
                     renewed = true;
                     self.renew(shown.as_deref(), &self.challenges(&response)?)?;
                 }
@@ -198,7 +199,7 @@ impl<'a> Client<'a> {
         accept: &str,
         have: u64,
         limit: Option<Duration>,
-    ) -> Result<Response<Body>, Asking> {
+    ) -> Result<Answer, Asking> {
         let mut uri: Uri =
             address.parse().map_err(|_| Error::failure(format!("{address:?} is no address")))?;
         let home = Origin::of(&uri);
@@ -213,7 +214,7 @@ impl<'a> Client<'a> {
             let response = request.config().timeout_global(limit).build().call();
             let response = response.map_err(|error| Asking::Failed(error, authority(&uri)))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+                return Ok(Answer { response, from_home: Origin::of(&uri) == home });
             }
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             uri = named_by(&uri, location.unwrap_or(""))?;
@@ -351,6 +352,14 @@ fn see_whether_reached(host: &str) -> String {
 /// Host and port of an address.
 pub(super) fn authority(uri: &Uri) -> String {
     uri.authority().map_or_else(String::new, |authority| authority.as_str().to_owned())
+}
+
+/// What came at the end of all redirections.
+struct Answer {
+    response: Response<Body>,
+    /// From whom it was asked: somebody else could name a place of their own for
+    /// passwords.
+    from_home: bool,
 }
 
 /// Why an answer did not come.
