@@ -49,7 +49,10 @@ pub(crate) fn import(
     let _mask = trees::OpenMask::set();
     let work = WorkDir::make(store, map)?;
     let spooled = match (source, tag) {
-        (ImportSource::File(path), _) => decompress(path, &work)?.unwrap_or_else(|| path.to_path_buf()),
+        (ImportSource::File(path), _) => {
+            progress.step("reading the archive");
+            decompress(path, &work)?.unwrap_or_else(|| path.to_path_buf())
+        }
         #[cfg(feature = "registry")]
         (ImportSource::Registry(pull), _) => {
             let layout = work.path.join("layout");
@@ -68,10 +71,10 @@ pub(crate) fn import(
             if !had {
                 return Ok(None);
             }
+            progress.step("reading the archive");
             path
         }
     };
-    progress.step("reading the archive");
     let blobs = Blobs::open(&spooled)?;
     let description = describe(&blobs)?;
     let count = description.layers.len();
