@@ -274,18 +274,13 @@ fn a_login_does_not_go_along() {
     assert!(!thief.blobs().is_empty());
     assert!(thief.seen().iter().all(|seen| seen.authorization.is_none() && !seen.line.contains("/token")));
     for (to, words) in [
-        ("http://registry.invalid".to_owned(), "is not encrypted"),
-        ("http://ann:secret@127.0.0.1:1".to_owned(), "has a login in it"),
-        (format!("http://{}", registry.host()), "more than 5 redirections"),
+        ("http://registry.invalid", "is not encrypted"),
+        ("http://ann:secret@127.0.0.1:1", "has a login in it"),
+        // To itself, again and again.
+        ("", "more than 5 redirections"),
     ] {
-        // The third leads to itself by way of another.
-        let first = StandIn::start(&layout, None, &[RegistryFault::Redirects(to.clone())]);
-        let said = if words.starts_with("more") {
-            let back = StandIn::start(&layout, None, &[RegistryFault::Redirects(String::new())]);
-            refused(&mut place.command(&["image", "pull", &image(&back)]))
-        } else {
-            refused(&mut place.command(&["image", "pull", &image(&first)]))
-        };
+        let registry = StandIn::start(&layout, None, &[RegistryFault::Redirects(to.to_owned())]);
+        let said = refused(&mut place.command(&["image", "pull", &image(&registry)]));
         assert!(said.contains(words), "{to}: {said}");
         assert_eq!(store_state(&place.store()), NOTHING, "{to}");
     }
