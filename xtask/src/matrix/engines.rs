@@ -392,13 +392,13 @@ fn differences(path: &str, a: &Value, b: &Value, found: &mut Vec<(String, String
 /// What differs between any two containers.
 const VOLATILE: &[&str] = &["hostname", "pid", "env.HOSTNAME"];
 
-fn owner(path: &Path, uid: u32, gid: u32) -> Result<(), String> {
+pub(super) fn owner(path: &Path, uid: u32, gid: u32) -> Result<(), String> {
     let metadata = path.metadata().map_err(|e| format!("{}: {e}", path.display()))?;
     let found = format!("{}:{}", metadata.uid(), metadata.gid());
     same(&format!("owner of {} on the host", path.display()), &found, &format!("{uid}:{gid}"))
 }
 
-fn succeed(command: &mut Command) -> Result<String, String> {
+pub(super) fn succeed(command: &mut Command) -> Result<String, String> {
     let output = output(command);
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
