@@ -24,7 +24,7 @@ pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_program
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
-pub use packages::python_packages;
+pub use packages::{python_packages, python_wheels};
 pub use people::{Person, Sandbox, docker_gid};
 pub use terminal::Terminal;
 

@@ -35,7 +35,13 @@ impl Ground {
     /// that the machine's users share.
     pub(crate) fn image(&self, flavor: Flavor) -> String {
         let name = image(flavor);
-        if self.engine == Engine::Native && self.shared.lock().unwrap().insert(name.clone()) {
+        self.bring(&name);
+        name
+    }
+
+    /// The same for any image of Docker's.
+    pub(crate) fn bring(&self, name: &str) {
+        if self.engine == Engine::Native && self.shared.lock().unwrap().insert(name.to_owned()) {
             let mut run = Command::new(&self.program);
             run_ok(run.args([
                 "--engine",
@@ -44,13 +50,12 @@ impl Ground {
                 "--no-config",
                 "--no-stdin",
                 "--image",
-                &name,
+                name,
                 "",
                 "",
                 "/bin/true",
             ]));
         }
-        name
     }
 
     /// A place for a person. On the native engine with granted ids, since
