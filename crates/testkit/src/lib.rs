@@ -20,7 +20,7 @@ mod terminal;
 
 pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
-pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_programs};
+pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_programs, require_root};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
