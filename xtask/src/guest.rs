@@ -59,6 +59,10 @@ run --docker-args '--pids-limit 50' '' '' sh -c "$forks" 2>/dev/null
 echo "> $who fork bomb: $?"
 run '' '' sh -c "$forks" 2>/dev/null
 echo "> $who many processes: $?"
+run --name held --memory-limit 64m --detach '' '' sleep 1000 >/dev/null 2>&1
+groups='cat /proc/1/cgroup /proc/self/cgroup'
+echo "> $who groups after exec: $(run-docker exec --no-stdin held sh -c "$groups" | sort -u | wc -l)"
+run-docker stop held >/dev/null 2>&1
 echo "> $who left: $(find /sys/fs/cgroup -name 'run-docker-*' | wc -l) $(grep -c overlay /proc/mounts)"
 "#;
 
@@ -69,16 +73,19 @@ const EXPECTED: &[(&str, &str)] = &[
     ("root memory bomb", "137"),
     ("root fork bomb", "2"),
     ("root many processes", "0"),
+    ("root groups after exec", "1"),
     ("root left", "0 0"),
     ("ann limits", "67108864 50 UNLIMITED 0"),
     ("ann memory bomb", "137"),
     ("ann fork bomb", "2"),
     ("ann many processes", "0"),
+    ("ann groups after exec", "1"),
     ("ann left", "0 0"),
     ("bob limits", "none none 50 0"),
     ("bob memory bomb", "0"),
     ("bob fork bomb", "2"),
     ("bob many processes", "0"),
+    ("bob groups after exec", "1"),
     ("bob left", "0 0"),
 ];
 

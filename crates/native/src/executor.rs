@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::attributes;
+use crate::cgroup;
 use crate::namespaces::{close_range, exit_now, last_errno};
 use crate::setup::{Leaf, Step, Target};
 
@@ -126,6 +127,10 @@ impl Machine<'_> {
     fn carry_out(&mut self, step: &Step, root: &mut Option<OwnedFd>) -> Result<(), Errno> {
         match step {
             Step::Wait => self.wait(),
+            Step::Join { tasks } => {
+                let file = rustix::fs::open(tasks, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, cgroup::MYSELF.as_bytes()).map(|_| ())
+            }
             Step::Slave => {
                 let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
                 rustix::mount::mount_change(c"/", slave)

@@ -89,6 +89,9 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     if scene.map.is_rootless() {
         steps.push(Step::Wait);
     }
+    for tasks in scene.groups.iter().filter_map(Group::tasks) {
+        steps.push(Step::Join { tasks: c_path(&tasks)? });
+    }
     steps.push(Step::Slave);
     steps.append(&mut builder.opens);
     if matches!(scene.map, IdMap::Ranges { .. }) {

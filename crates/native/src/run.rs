@@ -323,6 +323,7 @@ impl<'a> Run<'a> {
             steps: &steps,
             slots,
             flags: flags(self.plan, self.map),
+            group: self.groups.iter().find_map(Group::open),
             die_with_parent: self.plan.init.die_with_launcher,
             hidden: false,
         };
@@ -336,7 +337,8 @@ impl<'a> Run<'a> {
     fn admit(&self, child: &Child) -> Result<()> {
         namespaces::write_maps(self.map, child.pid)?;
         let pid = child.pid.as_raw_nonzero().get();
-        for group in &self.groups {
+        // One of version 1 is joined by a step of the process's own.
+        for group in self.groups.iter().filter(|group| group.tasks().is_none() && !child.in_group) {
             cgroup::enter(&group.path, pid)?;
         }
         let Some(cpus) = self.limits.cpus.filter(|_| !self.has_group("cpuset")) else { return Ok(()) };
@@ -463,8 +465,8 @@ fn device(text: &str) -> Grant {
 
 /// Whether the flags of mounts keep root of the machine from every device that
 /// was not granted, as the whitelist of a control group does: whoever cannot
-/// mount cannot lift them. Changing a group takes the kernel a grace period of
-/// RCU, 10 ms and more, so the group is for those alone who could.
+/// mount cannot lift them. A group more is a directory, a dozen writes and a
+/// removal, so it is for those alone who could.
 fn mounts_can_guard(plan: &RunPlan) -> Result<bool> {
     let set = capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, true)?;
     // Some of the host's nodes are asked for, and which of them may be opened
