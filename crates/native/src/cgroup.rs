@@ -14,7 +14,7 @@ use std::time::Duration;
 use run_docker_core::error::Context as _;
 use run_docker_core::types::CpuList;
 use run_docker_core::{Error, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 
 /// How often and how long a group's removal is tried: its last process may be
 /// still on its way out.
@@ -150,7 +150,9 @@ pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group>
     let name = format!("run-docker-{id}");
     if let Some(own) = &layout.v2 {
         let mut files = Vec::new();
-        files.extend(limits.cpus.map(|list| ("cpuset.cpus", list.to_string())));
+        // Affinity is left where the system hands no CPUs down.
+        let cpus = limits.cpus.filter(|_| limits.mems.is_some() || offers(layout, "cpuset"));
+        files.extend(cpus.map(|list| ("cpuset.cpus", list.to_string())));
         files.extend(limits.mems.map(|list| ("cpuset.mems", list.to_string())));
         files.extend(limits.memory.map(|bytes| ("memory.max", bytes.to_string())));
         files.extend(limits.pids.map(|number| ("pids.max", number.to_string())));
@@ -214,6 +216,16 @@ pub(crate) fn offers(layout: &Layout, controller: &str) -> bool {
         Some(own) => fs::read_to_string(parent_of(own).join("cgroup.subtree_control"))
             .is_ok_and(|text| text.split_whitespace().any(|name| name == controller)),
         None => layout.controller(controller).is_some(),
+    }
+}
+
+/// Whether this process may make groups for containers.
+pub(crate) fn is_writable(layout: &Layout) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let writable = |dir: &Path| rustix::fs::access(dir, access).is_ok();
+    match &layout.v2 {
+        Some(own) => writable(parent_of(own)),
+        None => layout.v1.iter().any(|(_, _, own)| writable(own)),
     }
 }
 

@@ -117,6 +117,9 @@ fn enter(state: &State, pidfd: &OwnedFd, request: &ExecRequest, signals: &Signal
     for group in state.groups.iter().filter(|group| group.exists()) {
         cgroup::join(group)?;
     }
+    if let Some(unit) = &state.scope {
+        unit.admit(i32::try_from(std::process::id()).unwrap_or(0))?;
+    }
     if let Some(first) = Pid::from_raw(state.pid)
         && let Ok(cpus) = rustix::thread::sched_getaffinity(Some(first))
     {
