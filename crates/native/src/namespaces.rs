@@ -311,3 +311,47 @@ pub(crate) fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::
     // descriptors they keep; no object that owns one of the others is used again.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) == 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_born_in_its_group() {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let of_version_2 = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+        let Some(point) = of_version_2.and_then(|line| line.split(' ').nth(4)) else {
+            println!("skipped: no control groups of version 2 are mounted");
+            return;
+        };
+        let group = Path::new(point).join(format!("run-docker-test-{}", std::process::id()));
+        if std::fs::create_dir(&group).is_err() {
+            println!("skipped: needs root: sudo cargo nextest run -p run-docker-native");
+            return;
+        }
+        let opened = std::fs::File::open(&group).unwrap();
+        #[allow(unsafe_code, reason = "clone(2)")]
+        // SAFETY: the child waits for a signal and does nothing else.
+        let side = unsafe { clone_into(0, Some(opened.as_fd())) }.unwrap();
+        let Side::Parent { pid, pidfd, in_group } = side else {
+            loop {
+                #[allow(unsafe_code, reason = "there is no safe pause(2)")]
+                // SAFETY: it takes nothing and touches no memory.
+                unsafe {
+                    libc::pause();
+                }
+            }
+        };
+        let number = pid.as_raw_nonzero();
+        let told = std::fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap();
+        let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        std::fs::remove_dir(&group).unwrap();
+        assert!(in_group, "{told}");
+        assert_eq!(members.trim(), number.to_string(), "{told}");
+    }
+}
