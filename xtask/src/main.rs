@@ -159,7 +159,7 @@ enum Task {
         #[arg(long)]
         program: Option<PathBuf>,
     },
-    /// The native engine in a virtual machine with control groups of version 2
+    /// The native engine in virtual machines with control groups of version 2
     Guest {
         /// Another launcher than a fresh one of this tree
         #[arg(long)]

@@ -30,6 +30,7 @@ mod prepare;
 mod process;
 mod refuse;
 mod run;
+mod scope;
 mod security;
 mod setup;
 mod signals;
