@@ -103,8 +103,8 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         for name in self.shared.lock().unwrap().iter() {
-            // Kept images cost disk alone.
-            let _ = Command::new(&self.program).args(["image", "remove", name]).status();
+            // Kept images cost disk alone; a plain user's went with the sandboxes.
+            let _ = Command::new(&self.program).args(["image", "remove", name]).output();
         }
     }
 }
