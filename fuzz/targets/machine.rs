@@ -27,6 +27,7 @@ pub fn host() -> HostFacts {
             uuid: "GPU-aaaa-1".into(),
             name: String::new(),
             mig: vec!["MIG-cc01".into()],
+            nodes: vec![],
         }],
         now: LocalTime { year: 2026, month: 11, day: 25, hour: 1, minute: 2, second: 3 },
         terminal: Terminal::default(),

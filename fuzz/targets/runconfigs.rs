@@ -34,15 +34,7 @@ fuzz_target!(|text: &str| {
     let words = Words { gpus: String::new(), cpus: "0-3".into(), command: vec!["true".into()] };
     let Ok(request) = RunRequest::resolve(&settings, &words, &around) else { return };
     let places = Places { project: "/p".into(), cwd: "/p".into(), ..Places::default() };
-    let engine = EngineFacts {
-        kind: EngineKind::Docker,
-        mode: EngineMode::Rootful,
-        version: String::new(),
-        endpoint: String::new(),
-        cdi: false,
-        runtimes: vec![],
-        security_options: vec![],
-    };
+    let engine = EngineFacts::plain(EngineKind::Docker, EngineMode::Rootful);
     let plan = plan(&PlanInput {
         request: &request,
         host: &host,

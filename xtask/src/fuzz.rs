@@ -46,6 +46,21 @@ fn build() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// Targets that nobody compiles stop to compile. Checked without libFuzzer, whose
+/// C++ only a linker needs.
+pub(crate) fn lint() -> bool {
+    let mut command = Command::new("cargo");
+    command.args(["check", "--quiet", "--bins", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]);
+    command.arg(crate::root().join("target/fuzz-check")).current_dir(crate::root());
+    let good = crate::without_cargos_own(command.env("CUSTOM_LIBFUZZER_PATH", "/nowhere/libFuzzer.a"))
+        .status()
+        .is_ok_and(|status| status.success());
+    if !good {
+        println!("lint: the targets of fuzz/ do not compile");
+    }
+    good
+}
+
 fn fuzz(target: &str, seconds: u32) -> Result<String, String> {
     let fuzz = crate::root().join("fuzz");
     let (corpus, artifacts) = (fuzz.join("corpus").join(target), fuzz.join("artifacts").join(target));

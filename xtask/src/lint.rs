@@ -44,6 +44,7 @@ pub(crate) fn run() -> bool {
         & crate::man::lint()
         & crate::messages::lint()
         & crate::book::lint()
+        & crate::fuzz::lint()
 }
 
 fn arrows() -> bool {

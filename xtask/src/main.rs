@@ -159,7 +159,7 @@ enum Task {
         #[arg(long)]
         program: Option<PathBuf>,
     },
-    /// The native engine in a virtual machine with control groups of version 2
+    /// The native engine in virtual machines with control groups of version 2
     Guest {
         /// Another launcher than a fresh one of this tree
         #[arg(long)]
@@ -209,6 +209,8 @@ enum Which {
     Engines,
     /// The native engine beside runc and crun
     Oracle,
+    /// A real JupyterLab in a real browser, on Docker and natively
+    Jupyter,
 }
 
 fn main() -> ExitCode {
@@ -262,6 +264,7 @@ fn matrix(program: &Path, which: Which, only: Option<&str>, image: Option<&str>,
         Which::Identity => matrix::identity(&ground, only),
         Which::Exit => matrix::exit(&ground, only),
         Which::Oracle => matrix::oracle(program, only),
+        Which::Jupyter => matrix::jupyter(program, only),
         Which::Prompt if engine == Engine::Native => {
             eprintln!("matrix prompt builds images: it runs on Docker");
             false

@@ -96,7 +96,8 @@ pub(crate) fn podman(context: &Context) -> Result<Docker> {
     let podman = match detect_podman_endpoint(&context.env)? {
         Some(endpoint) => Docker::connect(&endpoint, init)?,
         None => Docker::start_podman(&runtime_dir(context), init)?,
-    };
+    }
+    .remembering(context.cache_dir().as_deref());
     if let Some(mark) = podman_mark(context).filter(|mark| !mark.exists()) {
         // Without it `ps` does not look at Podman unasked.
         let _ = mark.parent().map(std::fs::create_dir_all);
@@ -188,7 +189,8 @@ pub(crate) fn has_store(context: &Context) -> bool {
 
 /// Docker, where its socket answers to this user.
 pub(crate) fn docker_of(context: &Context) -> Result<Docker> {
-    docker(&context.env, &context.home().unwrap_or_default())
+    let docker = docker(&context.env, &context.home().unwrap_or_default())?;
+    Ok(docker.remembering(context.cache_dir().as_deref()))
 }
 
 fn docker(env: &BTreeMap<String, String>, home: &Path) -> Result<Docker> {

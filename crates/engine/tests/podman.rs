@@ -9,7 +9,7 @@ use run_docker_core::types::Ulimit;
 use run_docker_core::{Engine, EngineFacts, EngineKind, EngineMode, HostFacts, ImageFacts, RunPlan};
 use run_docker_engine::{Docker, Endpoint, InitBinary};
 use run_docker_testkit::{
-    Flavor as Image, RootfulPodman, Sandbox, image, require_docker, require_programs, run_ok,
+    Flavor as Image, RootfulPodman, Sandbox, image, require_docker, require_programs, require_root, run_ok,
 };
 
 /// A shell script serves as the init: what is tested is what the engine gives.
@@ -52,7 +52,7 @@ fn a_plan(sandbox: &Sandbox, engine: &EngineFacts, script: &str) -> RunPlan {
 
 #[test]
 fn podman_behind_a_socket_is_known_and_gives_gpus_by_cdi() {
-    if !require_docker() || !require_programs(&["podman", "runc"]) {
+    if !require_docker() || !require_programs(&["podman", "runc"]) || !require_root() {
         return;
     }
     let sandbox = Sandbox::new();

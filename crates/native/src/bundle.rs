@@ -27,7 +27,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::idmap::IdMap;
-use crate::{cgroup, namespaces, trees};
+use crate::{cgroup, namespaces, scope, trees};
 
 /// File with the register's entry.
 const STATE: &str = "state.json";
@@ -57,6 +57,9 @@ pub(crate) struct State {
     pub(crate) map: IdMap,
     /// Its groups.
     pub(crate) groups: Vec<PathBuf>,
+    /// The scope that systemd made for it.
+    #[serde(default)]
+    pub(crate) scope: Option<scope::Unit>,
     /// Environment of its first process, for `exec`.
     pub(crate) env: Vec<String>,
     /// Where its command started.

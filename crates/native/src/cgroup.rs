@@ -7,17 +7,26 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use run_docker_core::error::Context as _;
 use run_docker_core::types::CpuList;
 use run_docker_core::{Error, Result};
+use rustix::fs::{Access, Mode, OFlags};
 
 /// How often and how long a group's removal is tried: its last process may be
 /// still on its way out.
 const REMOVALS: u32 = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Files that list what is in a group: threads (version 1), processes.
+const TASKS: &str = "tasks";
+const PROCESSES: &str = "cgroup.procs";
+
+/// What a process writes into a group's file to mean itself.
+pub(crate) const MYSELF: &str = "0";
 
 /// Where this process's groups are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,6 +127,22 @@ impl Group {
     pub(crate) fn limits(&self, what: &str) -> bool {
         self.files.iter().any(|(file, _)| file.split('.').next() == Some(what))
     }
+
+    /// A group of version 2, for a process to be born in. One that cannot be
+    /// opened is told of when the process is moved.
+    pub(crate) fn open(&self) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let group = self.controller.is_empty().then_some(&self.path)?;
+        rustix::fs::open(group, flags, Mode::empty()).ok()
+    }
+
+    /// The file of version 1 by which a thread joins. One that moves itself
+    /// does so at once (since Linux 5.5); to move anybody else, or all threads of
+    /// a process, the kernel keeps every process from forking and waits for a
+    /// grace period of RCU, 10 ms and more.
+    pub(crate) fn tasks(&self) -> Option<PathBuf> {
+        (!self.controller.is_empty()).then(|| self.path.join(TASKS))
+    }
 }
 
 /// The groups for a container. Pure but for reading what a cpuset must inherit.
@@ -125,7 +150,9 @@ pub(crate) fn plan(layout: &Layout, id: &str, limits: &Limits<'_>) -> Vec<Group>
     let name = format!("run-docker-{id}");
     if let Some(own) = &layout.v2 {
         let mut files = Vec::new();
-        files.extend(limits.cpus.map(|list| ("cpuset.cpus", list.to_string())));
+        // Affinity is left where the system hands no CPUs down.
+        let cpus = limits.cpus.filter(|_| limits.mems.is_some() || offers(layout, "cpuset"));
+        files.extend(cpus.map(|list| ("cpuset.cpus", list.to_string())));
         files.extend(limits.mems.map(|list| ("cpuset.mems", list.to_string())));
         files.extend(limits.memory.map(|bytes| ("memory.max", bytes.to_string())));
         files.extend(limits.pids.map(|number| ("pids.max", number.to_string())));
@@ -192,6 +219,16 @@ pub(crate) fn offers(layout: &Layout, controller: &str) -> bool {
     }
 }
 
+/// Whether this process may make groups for containers.
+pub(crate) fn is_writable(layout: &Layout) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let writable = |dir: &Path| rustix::fs::access(dir, access).is_ok();
+    match &layout.v2 {
+        Some(own) => writable(parent_of(own)),
+        None => layout.v1.iter().any(|(_, _, own)| writable(own)),
+    }
+}
+
 /// Makes a group and writes its limits. What the kernel does not have is told
 /// by the error.
 pub(crate) fn make(group: &Group) -> Result<()> {
@@ -209,10 +246,17 @@ pub(crate) fn make(group: &Group) -> Result<()> {
     Ok(())
 }
 
-/// Puts a process into a group.
+/// Puts a process into a group of version 2.
 pub(crate) fn enter(group: &Path, pid: i32) -> Result<()> {
-    let file = group.join("cgroup.procs");
+    let file = group.join(PROCESSES);
     fs::write(&file, pid.to_string()).context(|| format!("moving the container into {}", group.display()))
+}
+
+/// Puts the calling process, which has one thread, into a group; see [`Group::tasks`].
+pub(crate) fn join(group: &Path) -> Result<()> {
+    let tasks = group.join(TASKS);
+    let file = if tasks.exists() { tasks } else { group.join(PROCESSES) };
+    fs::write(&file, MYSELF).context(|| format!("joining the control group {}", group.display()))
 }
 
 /// Removes a group; its last process may need a moment.

@@ -103,7 +103,7 @@ pub(crate) fn exec(runs: &Path, request: &ExecRequest) -> Result<ExitStatus> {
     };
     drop(answer_out);
     let helper = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context(what)?;
-    let status = Child { pid, pidfd: helper }.watch(&signals, Streams::Own)?;
+    let status = Child { pid, pidfd: helper, in_group: false }.watch(&signals, Streams::Own)?;
     let mut answer = String::new();
     answer_in.read_to_string(&mut answer).context(what)?;
     if answer.is_empty() { Ok(status) } else { Err(namespaces::unpack_error(&answer)) }
@@ -113,9 +113,12 @@ pub(crate) fn exec(runs: &Path, request: &ExecRequest) -> Result<ExitStatus> {
 fn enter(state: &State, pidfd: &OwnedFd, request: &ExecRequest, signals: &Signals) -> Result<ExitStatus> {
     let what = || format!("entering the container {}", state.summary.name);
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
-    let own = i32::try_from(std::process::id()).unwrap_or(0);
-    for group in &state.groups {
-        cgroup::enter(group, own)?;
+    // A group that a user could not make is not there.
+    for group in state.groups.iter().filter(|group| group.exists()) {
+        cgroup::join(group)?;
+    }
+    if let Some(unit) = &state.scope {
+        unit.admit(i32::try_from(std::process::id()).unwrap_or(0))?;
     }
     if let Some(first) = Pid::from_raw(state.pid)
         && let Ok(cpus) = rustix::thread::sched_getaffinity(Some(first))

@@ -7,13 +7,14 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::attributes;
+use crate::cgroup;
 use crate::namespaces::{close_range, exit_now, last_errno};
 use crate::setup::{Leaf, Step, Target};
 
@@ -126,6 +127,10 @@ impl Machine<'_> {
     fn carry_out(&mut self, step: &Step, root: &mut Option<OwnedFd>) -> Result<(), Errno> {
         match step {
             Step::Wait => self.wait(),
+            Step::Join { tasks } => {
+                let file = rustix::fs::open(tasks, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, cgroup::MYSELF.as_bytes()).map(|_| ())
+            }
             Step::Slave => {
                 let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
                 rustix::mount::mount_change(c"/", slave)
@@ -465,16 +470,17 @@ fn pivot(root: &mut Option<OwnedFd>) -> Result<(), Errno> {
 }
 
 /// /dev/null over a file, an empty read-only file system over a directory. Done
-/// before the pivot: the paths here are the host's.
+/// before the pivot: the paths here are the host's. Looked at first, since a
+/// mount that is refused costs the kernel as much as an unmount, some
+/// milliseconds of waiting for everybody who might see it.
 fn mask(place: BorrowedFd<'_>) -> Result<(), Errno> {
     let path = FdPath::of(place);
-    match rustix::mount::mount_bind(c"/dev/null", path.as_c_str()) {
-        Err(Errno::NOTDIR) => {
-            let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            rustix::mount::mount(c"tmpfs", path.as_c_str(), c"tmpfs", flags, c"size=0,nr_inodes=1")
-        }
-        other => other,
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(place)?.st_mode);
+    if kind.is_dir() {
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        return rustix::mount::mount(c"tmpfs", path.as_c_str(), c"tmpfs", flags, c"size=0,nr_inodes=1");
     }
+    rustix::mount::mount_bind(c"/dev/null", path.as_c_str())
 }
 
 /// keyctl(2), an anonymous session keyring: keyrings know no containers, and the

@@ -33,6 +33,7 @@ mod refuse;
 #[cfg(feature = "registry")]
 mod registry;
 mod run;
+mod scope;
 mod security;
 mod setup;
 mod signals;

@@ -68,6 +68,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) layout: &'a Layout,
     /// The container's own.
     pub(crate) groups: &'a [Group],
+    /// Its scope's directory, which is there once the launcher has let it go on.
+    pub(crate) scope: Option<&'a Path>,
     /// Nothing but what is granted opens as a device, by the mounts' flags.
     pub(crate) no_devices: bool,
 }
@@ -86,8 +88,13 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
     builder.bind_at(scene.init, target(INIT_DIRECTORY, Leaf::Directory)?.plain(), true)?;
     let slots = builder.opens.len();
     let mut steps = Vec::with_capacity(128);
-    if scene.map.is_rootless() {
+    // An id must be mapped, and a scope be there, before anything is opened.
+    let early = scene.map.is_rootless() || scene.scope.is_some();
+    if early {
         steps.push(Step::Wait);
+    }
+    for tasks in scene.groups.iter().filter_map(Group::tasks) {
+        steps.push(Step::Join { tasks: c_path(&tasks)? });
     }
     steps.push(Step::Slave);
     steps.append(&mut builder.opens);
@@ -112,7 +119,7 @@ pub(crate) fn steps(scene: &Scene<'_>) -> Result<(Vec<Step>, usize)> {
         }
     }
     steps.push(Step::Pivot);
-    if !scene.map.is_rootless() {
+    if !early {
         steps.push(Step::Wait);
     }
     Ok((steps, slots))
@@ -189,7 +196,8 @@ impl Builder<'_> {
         };
         let place = |at: &str| target(at, Leaf::Directory).map(Target::plain);
         if let Some(group) = &layout.v2 {
-            return self.bind_at(&own("", group), place("/sys/fs/cgroup")?, true);
+            let group = self.scene.scope.map_or_else(|| own("", group), Path::to_owned);
+            return self.bind_at(&group, place("/sys/fs/cgroup")?, true);
         }
         if layout.v1.is_empty() {
             return Ok(());

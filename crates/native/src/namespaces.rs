@@ -2,7 +2,7 @@
 //! id maps of a user namespace, and working on files as its root.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -28,33 +28,80 @@ pub(crate) enum Side {
         pid: Pid,
         /// pidfd of the child, close-on-exec.
         pidfd: OwnedFd,
+        /// The child is in the control group that it was to be born in.
+        in_group: bool,
     },
 }
 
 /// Starts a child in new namespaces (`CLONE_NEW*`), without the handlers of the
-/// C library.
+/// C library; in a control group of version 2 where one is given and the kernel
+/// can do that (5.7).
 ///
 /// # Safety
 /// The child must call nothing that allocates or takes a lock: another thread
 /// may have held one at this moment.
 #[allow(unsafe_code, reason = "there is no safe clone(2)")]
-pub(crate) unsafe fn clone_into(flags: libc::c_int) -> rustix::io::Result<Side> {
+pub(crate) unsafe fn clone_into(
+    flags: libc::c_int,
+    group: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<Side> {
     let mut pidfd: libc::c_int = -1;
-    let flags = i64::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
-    // SAFETY: no CLONE_VM: the child has a copy of everything. The stack stays
-    // the caller's (null), `pidfd` is written once, in the parent, before this
-    // returns. Neither of the last two arguments is used with these flags.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    let mut pid = -1;
+    if let Some(group) = group {
+        // SAFETY: as promised to this function.
+        pid = unsafe { clone_into_group(flags, group, &mut pidfd) };
+    }
+    // Whatever was wrong with the group, the caller will find it when it moves
+    // the process.
+    let in_group = pid >= 0;
+    if !in_group {
+        let flags = i64::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
+        // SAFETY: no CLONE_VM: the child has a copy of everything. The stack stays
+        // the caller's (null), `pidfd` is written once, in the parent, before this
+        // returns. Neither of the last two arguments is used with these flags.
+        pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    }
     match pid {
         0 => Ok(Side::Child),
         pid if pid > 0 => {
             // SAFETY: the kernel just made this descriptor and nobody else knows it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
-            Ok(Side::Parent { pid, pidfd })
+            Ok(Side::Parent { pid, pidfd, in_group })
         }
         _ => Err(last_errno()),
     }
+}
+
+/// clone3(2), into a group.
+///
+/// # Safety
+/// As for [`clone_into`].
+#[allow(unsafe_code, reason = "there is no safe clone3(2)")]
+unsafe fn clone_into_group(
+    flags: libc::c_int,
+    group: BorrowedFd<'_>,
+    pidfd: &mut libc::c_int,
+) -> libc::c_long {
+    /// linux/sched.h; libc's constant is too narrow for it.
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let bits = |number: libc::c_int| u64::try_from(number).unwrap_or(0);
+    let args = libc::clone_args {
+        flags: bits(flags | libc::CLONE_PIDFD) | CLONE_INTO_CGROUP,
+        pidfd: std::ptr::from_mut(pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: bits(libc::SIGCHLD),
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: bits(group.as_raw_fd()),
+    };
+    // SAFETY: no CLONE_VM and no stack of its own, as in `clone_into`; `args`
+    // lives for the call, and `pidfd` is written once, in the parent.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) }
 }
 
 /// A child by fork(3), whose handlers make the allocator usable in it.
@@ -263,4 +310,48 @@ pub(crate) fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::
     // SAFETY: the callers are children about to exec, or that own only the
     // descriptors they keep; no object that owns one of the others is used again.
     unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_born_in_its_group() {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let of_version_2 = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+        let Some(point) = of_version_2.and_then(|line| line.split(' ').nth(4)) else {
+            println!("skipped: no control groups of version 2 are mounted");
+            return;
+        };
+        let group = Path::new(point).join(format!("run-docker-test-{}", std::process::id()));
+        if std::fs::create_dir(&group).is_err() {
+            println!("skipped: needs root: sudo cargo nextest run -p run-docker-native");
+            return;
+        }
+        let opened = std::fs::File::open(&group).unwrap();
+        #[allow(unsafe_code, reason = "clone(2)")]
+        // SAFETY: the child waits for a signal and does nothing else.
+        let side = unsafe { clone_into(0, Some(opened.as_fd())) }.unwrap();
+        let Side::Parent { pid, pidfd, in_group } = side else {
+            loop {
+                #[allow(unsafe_code, reason = "there is no safe pause(2)")]
+                // SAFETY: it takes nothing and touches no memory.
+                unsafe {
+                    libc::pause();
+                }
+            }
+        };
+        let number = pid.as_raw_nonzero();
+        let told = std::fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap();
+        let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        std::fs::remove_dir(&group).unwrap();
+        assert!(in_group, "{told}");
+        assert_eq!(members.trim(), number.to_string(), "{told}");
+    }
 }

@@ -34,6 +34,8 @@ pub(crate) fn terminal_sockets(tty: bool) -> Result<Option<(OwnedFd, OwnedFd)>> 
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
+    /// It was born in the group of [`Start::group`].
+    pub(crate) in_group: bool,
 }
 
 /// Who carries the bytes of a process.
@@ -54,6 +56,8 @@ pub(crate) struct Start<'a> {
     pub(crate) slots: usize,
     /// Namespaces (`CLONE_NEW*`).
     pub(crate) flags: libc::c_int,
+    /// A control group of version 2 to be born in, where the kernel can do that.
+    pub(crate) group: Option<OwnedFd>,
     /// It dies with this process.
     pub(crate) die_with_parent: bool,
     /// Nobody may look into it before it is a program.
@@ -62,7 +66,7 @@ pub(crate) struct Start<'a> {
 
 /// A process in the namespaces that the caller has just entered.
 pub(crate) fn start_inside(steps: &[Step]) -> Result<Child> {
-    start(&Start { steps, slots: 0, flags: 0, die_with_parent: true, hidden: true }, |_| Ok(()))
+    start(&Start { steps, slots: 0, flags: 0, group: None, die_with_parent: true, hidden: true }, |_| Ok(()))
 }
 
 /// Clones, lets `admit` do what only the launcher can, and waits until the
@@ -94,10 +98,10 @@ pub(crate) fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>)
     #[allow(unsafe_code, reason = "clone(2)")]
     // SAFETY: the child goes straight into Machine::run, which allocates
     // nothing, takes no lock and does not return.
-    let side = unsafe { namespaces::clone_into(start.flags) };
-    let (pid, pidfd) = match side {
+    let side = unsafe { namespaces::clone_into(start.flags, start.group.as_ref().map(AsFd::as_fd)) };
+    let child = match side {
         Ok(Side::Child) => machine.run(),
-        Ok(Side::Parent { pid, pidfd }) => (pid, pidfd),
+        Ok(Side::Parent { pid, pidfd, in_group }) => Child { pid, pidfd, in_group },
         Err(errno) => {
             return Err(Error::failure(what())
                 .with_source(errno)
@@ -105,7 +109,6 @@ pub(crate) fn start(start: &Start<'_>, admit: impl FnOnce(&Child) -> Result<()>)
         }
     };
     drop(machine);
-    let child = Child { pid, pidfd };
     let prepared = admit(&child);
     if prepared.is_ok() {
         // A child that is gone tells by its report.

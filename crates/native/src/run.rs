@@ -21,6 +21,7 @@ use crate::mounts::{self, Grant, Scene, c_text};
 use crate::namespaces;
 use crate::pids::{self, Pids};
 use crate::process::{self, Child, Start, Streams};
+use crate::scope::{self, Ground, Scope};
 use crate::security::{capabilities, fake_root, seccomp};
 use crate::setup::{Leaf, Step};
 use crate::signals::Signals;
@@ -126,6 +127,7 @@ struct Run<'a> {
     limits: Limits<'a>,
     pids: Pids,
     groups: Vec<Group>,
+    scope: Option<Scope>,
     no_devices: bool,
     state: State,
 }
@@ -148,8 +150,7 @@ impl<'a> Run<'a> {
         let mut gpu_env = gpu.env.clone();
         gpu_env.extend(prepare::library_path(&image, &gpu));
         for hook in &gpu.left_out {
-            // A closed standard error is no reason to stop.
-            let _ = writeln!(std::io::stderr(), "run-docker: a hook of the CDI file is not run: {hook}");
+            tell(&format!("a hook of the CDI file is not run: {hook}"));
         }
         let links = gpu.links;
         let mut grants = gpu.files;
@@ -161,7 +162,9 @@ impl<'a> Run<'a> {
         let cpus = plan.cpus.as_ref().map_or_else(machine_cpus, |list| list.iter().count());
         // On version 1 nobody but root has groups to give.
         let may_limit = !rootless || layout.v2.is_some();
-        let offered = may_limit && cgroup::offers(&layout, "pids");
+        let ground = Ground::detect(&layout);
+        let by_scope = ground.as_ref().is_some_and(|ground| ground.offers("pids"));
+        let offered = may_limit && (by_scope || cgroup::offers(&layout, "pids"));
         let kernel = pids::kernel_version(&rustix::system::uname().release().to_string_lossy());
         let pids = Pids::decide(plan.pids, cpus, rootless, offered, kernel);
         let limits = Limits {
@@ -171,7 +174,11 @@ impl<'a> Run<'a> {
             pids: pids.by_group(),
             devices: (!rootless && !plan.privileged && !no_devices).then(|| device_rules(&grants)),
         };
-        let groups = if may_limit { cgroup::plan(&layout, &bundle.id, &limits) } else { Vec::new() };
+        let scope = ground.and_then(|g| Scope::plan(&g, &bundle.id, &limits, &scope::direct(&layout)));
+        let groups = match &scope {
+            None if may_limit => cgroup::plan(&layout, &bundle.id, &limits),
+            _ => Vec::new(),
+        };
         let by_group = groups.iter().any(|g| g.controller.split(',').any(|c| c == "devices"));
         let guarded = !rootless && (no_devices || by_group);
         let unconfined = |o: &String| o.starts_with("seccomp") && o.ends_with("unconfined");
@@ -180,6 +187,7 @@ impl<'a> Run<'a> {
             pid: 0,
             map: map.clone(),
             groups: groups.iter().map(|g| g.path.clone()).collect(),
+            scope: scope.as_ref().map(|scope| scope.unit.clone()),
             env: prepare::environment(&image, plan, &host_name, &gpu_env),
             working_dir: plan.working_dir.clone(),
             capabilities: capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, guarded)?,
@@ -202,6 +210,7 @@ impl<'a> Run<'a> {
             limits,
             pids,
             groups,
+            scope,
             no_devices,
             state,
         })
@@ -209,7 +218,18 @@ impl<'a> Run<'a> {
 
     /// The container comes to life and into the register.
     fn begin(&mut self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
-        let child = self.start(terminal, keeper)?;
+        let mut refused = false;
+        let child = match self.start(terminal, keeper, &mut refused) {
+            // Limits that a user can have no more than before.
+            Err(error) if refused && self.map.is_rootless() => {
+                tell(&format!("{error}: {}", error.causes().join(": ")));
+                (self.scope, self.state.scope) = (None, None);
+                self.bundle.record(&self.state)?;
+                self.tell_what_is_not_limited();
+                self.start(terminal, keeper, &mut refused)?
+            }
+            other => other?,
+        };
         self.bundle.record_pid(child.pid.as_raw_nonzero().get())?;
         Ok(child)
     }
@@ -266,20 +286,17 @@ impl<'a> Run<'a> {
             Some(error) if !self.map.is_rootless() => return Err(error),
             _ => {}
         }
+        self.tell_what_is_not_limited();
+        Ok(())
+    }
+
+    fn tell_what_is_not_limited(&self) {
         if self.limits.memory.is_some() && !self.has_group("memory") {
-            // A closed standard error is no reason to stop.
-            let _ = writeln!(
-                std::io::stderr(),
-                "run-docker: memory is not limited: this system gives you no control group of your own"
-            );
+            tell("memory is not limited: this system gives you no control group of your own");
         }
         if matches!(self.plan.pids, Some(PidsLimit::At(_))) && self.pids == Pids::Unlimited {
-            let _ = writeln!(
-                std::io::stderr(),
-                "run-docker: processes are not limited: this system has no control group for them"
-            );
+            tell("processes are not limited: this system has no control group for them");
         }
-        Ok(())
     }
 
     /// Ends what others can see of the dead container: its groups, its hold on
@@ -292,6 +309,7 @@ impl<'a> Run<'a> {
 
     fn has_group(&self, what: &str) -> bool {
         self.groups.iter().any(|group| group.limits(what))
+            || self.scope.as_ref().is_some_and(|scope| scope.limits(what))
     }
 
     /// The limit of processes of a user without a group for them.
@@ -301,8 +319,9 @@ impl<'a> Run<'a> {
         self.pids.by_limit().filter(|_| !held && !typed)
     }
 
-    /// Brings the container's first process to life.
-    fn start(&self, terminal: Option<i32>, keeper: &mut Keeper) -> Result<Child> {
+    /// Brings the container's first process to life; `refused`: systemd gave
+    /// it no scope.
+    fn start(&self, terminal: Option<i32>, keeper: &mut Keeper, refused: &mut bool) -> Result<Child> {
         let scene = Scene {
             plan: self.plan,
             map: self.map,
@@ -315,6 +334,7 @@ impl<'a> Run<'a> {
             links: &self.links,
             layout: &self.layout,
             groups: &self.groups,
+            scope: self.scope.as_ref().map(|scope| scope.path.as_path()),
             no_devices: self.no_devices,
         };
         let (mut steps, slots) = mounts::steps(&scene)?;
@@ -323,12 +343,15 @@ impl<'a> Run<'a> {
             steps: &steps,
             slots,
             flags: flags(self.plan, self.map),
+            group: self.groups.iter().find_map(Group::open),
             die_with_parent: self.plan.init.die_with_launcher,
             hidden: false,
         };
         process::start(&how, |child| {
             keeper.container(child.pid);
-            self.admit(child)
+            self.admit(child)?;
+            let Some(scope) = &self.scope else { return Ok(()) };
+            scope.start(child.pid.as_raw_nonzero().get()).inspect_err(|_| *refused = true)
         })
     }
 
@@ -336,7 +359,8 @@ impl<'a> Run<'a> {
     fn admit(&self, child: &Child) -> Result<()> {
         namespaces::write_maps(self.map, child.pid)?;
         let pid = child.pid.as_raw_nonzero().get();
-        for group in &self.groups {
+        // One of version 1 is joined by a step of the process's own.
+        for group in self.groups.iter().filter(|group| group.tasks().is_none() && !child.in_group) {
             cgroup::enter(&group.path, pid)?;
         }
         let Some(cpus) = self.limits.cpus.filter(|_| !self.has_group("cpuset")) else { return Ok(()) };
@@ -409,6 +433,11 @@ pub(crate) fn confinement(state: &State) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// A line for the user. A closed standard error is no reason to stop.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "run-docker: {what}");
+}
+
 fn machine_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -463,8 +492,8 @@ fn device(text: &str) -> Grant {
 
 /// Whether the flags of mounts keep root of the machine from every device that
 /// was not granted, as the whitelist of a control group does: whoever cannot
-/// mount cannot lift them. Changing a group takes the kernel a grace period of
-/// RCU, 10 ms and more, so the group is for those alone who could.
+/// mount cannot lift them. A group more is a directory, a dozen writes and a
+/// removal, so it is for those alone who could.
 fn mounts_can_guard(plan: &RunPlan) -> Result<bool> {
     let set = capabilities::decide(plan.privileged, &plan.cap_add, &plan.cap_drop, true)?;
     // Some of the host's nodes are asked for, and which of them may be opened

@@ -72,10 +72,11 @@ impl Target {
 /// One thing to do. Carried out in order.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Waits until the launcher has done what only it can do for this process.
-    /// Its ids must be mapped before the first mount; a control group, which
-    /// takes the kernel milliseconds to change, before the first program.
+    /// Waits until the launcher has done what only it can do for this process:
+    /// its ids must be mapped before the first mount.
     Wait,
+    /// Joins a control group by its file.
+    Join { tasks: CString },
     /// No mount of ours reaches the host, theirs still reach us.
     Slave,
     /// Opens a file of the host as the user, for a later [`Step::Bind`].
@@ -138,6 +139,7 @@ impl fmt::Display for Step {
         let text = |path: &CString| path.to_string_lossy().into_owned();
         match self {
             Self::Wait => f.write_str("waiting for the launcher"),
+            Self::Join { tasks } => write!(f, "joining the control group of {}", text(tasks)),
             Self::Slave => f.write_str("separating the mounts from the host's"),
             Self::Open { path, .. } => write!(f, "opening {}", text(path)),
             Self::BecomeRoot => f.write_str("becoming root of the user namespace"),

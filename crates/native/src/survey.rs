@@ -10,20 +10,19 @@ use run_docker_core::doctor::{Leftover, LeftoverKind};
 use rustix::fs::Access;
 
 use crate::cgroup::Layout;
+use crate::scope::{self, Ground};
 use crate::{Native, bundle, cgroup, namespaces, trees};
 
 /// Controllers with which a container of this process can be limited.
 pub fn delegated_controllers() -> Vec<String> {
     let layout = Layout::detect();
     let writable = |dir: &Path| rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok();
-    if let Some(own) = &layout.v2 {
-        // Groups of containers are siblings of the launcher's.
-        let parent = own.parent().filter(|p| p.starts_with("/sys/fs/cgroup")).unwrap_or(own);
-        let granted = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-        return match writable(parent) {
-            true => granted.split_whitespace().map(str::to_owned).collect(),
-            false => Vec::new(),
-        };
+    if layout.v2.is_some() {
+        let direct = scope::direct(&layout);
+        let ground = Ground::detect(&layout);
+        let by_scope = |name: &str| ground.as_ref().is_some_and(|ground| ground.offers(name));
+        let known = ["cpuset", "memory", "pids"].into_iter();
+        return known.filter(|name| direct(name) || by_scope(name)).map(str::to_owned).collect();
     }
     let usable = layout.v1.iter().filter(|(_, _, own)| writable(own));
     usable
@@ -120,7 +119,11 @@ impl Native {
         let mut left = Vec::new();
         for parent in group_parents() {
             for path in listed(&parent) {
-                let ours = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("run-docker-"));
+                // Systemd removes its scopes itself.
+                let ours = path.file_name().is_some_and(|name| {
+                    let name = name.to_string_lossy();
+                    name.starts_with("run-docker-") && !name.ends_with(".scope")
+                });
                 let empty =
                     || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|text| text.is_empty());
                 let writable = || rustix::fs::access(&path, Access::WRITE_OK).is_ok();

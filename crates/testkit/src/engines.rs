@@ -28,6 +28,16 @@ pub fn require_programs(programs: &[&str]) -> bool {
     false
 }
 
+/// True for root, who alone can make device nodes and start engines for others.
+/// Anybody else's skip is visible.
+pub fn require_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: only root can prepare what this needs");
+    }
+    is_root
+}
+
 /// A Docker Engine that runs as a plain user, in namespaces of rootlesskit's.
 pub struct RootlessDocker {
     sandbox: Sandbox,

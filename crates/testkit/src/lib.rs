@@ -21,11 +21,11 @@ mod terminal;
 
 pub use channel::{Channel, Fault, FaultKind, SUBDIR, Server, channel};
 pub use engine::{PrivateDocker, PrivateOptions, docker, require_docker};
-pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_programs};
+pub use engines::{RootfulPodman, RootlessDocker, RootlessPodman, require_programs, require_root};
 pub use images::{Flavor, image};
 pub use loopback::{Answer, Loopback};
 pub use oracle::Oracle;
-pub use packages::python_packages;
+pub use packages::{python_packages, python_wheels};
 pub use people::{Person, Sandbox, docker_gid};
 pub use registry::{Distribution, DistributionOptions, RegistryFault, Seen, StandIn, StandInLogin};
 pub use terminal::Terminal;

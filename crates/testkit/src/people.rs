@@ -7,6 +7,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::run_ok;
+
 /// A person to run the launcher as.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -55,6 +57,12 @@ impl Sandbox {
     /// For somebody else; needs root.
     pub fn of(person: Person) -> Self {
         Self::make(Some(person))
+    }
+
+    /// For that person where root asks, else for the calling user: where what
+    /// matters is that somebody plain sits there.
+    pub fn of_somebody(person: Person) -> Self {
+        Self::make(rustix::process::geteuid().is_root().then_some(person))
     }
 
     fn make(person: Option<Person>) -> Self {
@@ -133,6 +141,12 @@ impl Sandbox {
     /// Whose it is; nobody's but the caller's without one.
     pub fn person(&self) -> Option<&Person> {
         self.person.as_ref()
+    }
+
+    /// The login name of whose it is.
+    pub fn user(&self) -> String {
+        let named = self.person.as_ref().map(|person| person.name.clone());
+        named.unwrap_or_else(|| run_ok(Command::new("id").arg("-un")).trim().to_owned())
     }
 
     /// A path in the directory.

@@ -1,6 +1,7 @@
 //! The embedded conda beside the real one, and beside the least that rattler
 //! can do; and what `-n NAME` adds to a start.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +35,12 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
     let server = channel().serve();
     let real = Place::new(dir.path(), "real", &Oracle::get().program(), &server);
     let ours = Place::new(dir.path(), "ours", &embedded::program(), &server);
-    let bare = Bare { program: embedded::bare_rattler(), root: dir.path().join("bare"), url: server.url() };
+    let bare = Bare {
+        program: embedded::bare_rattler(),
+        root: dir.path().join("bare"),
+        url: server.url(),
+        made: Cell::new(0),
+    };
     changes(setup, &real, &ours, &bare, &mut findings);
     questions(setup, &real, &ours, &mut findings);
     named(setup, &ours, &mut findings);
@@ -51,18 +57,21 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
     findings.note(&format!(
         "Warm, bare rattler lays out {} files and the embedded conda {}: compiled Python comes along, from its store. For each \
          file the one takes {:.3} ms and the other {:.3} ms.",
-        files(&bare.root.join("warm")),
-        files(&ours.env("warm")),
-        findings.series[2].median() / f64::from(files(&bare.root.join("warm"))),
-        findings.series[0].median() / f64::from(files(&ours.env("warm"))),
+        files(&bare.root.join("e1")),
+        files(&ours.env("kept")),
+        findings.series[2].median() / f64::from(files(&bare.root.join("e1"))),
+        findings.series[0].median() / f64::from(files(&ours.env("kept"))),
     ));
     findings
 }
 
-/// One conda with a home, environments and a cache of its own.
+/// One conda with a home, environments and a cache of its own. Nothing is removed
+/// before the end: ext4 searches long for an inode that was not freed a moment ago,
+/// and whoever makes more directories would pay for the benchmark's own removals.
 struct Place {
     root: PathBuf,
     program: PathBuf,
+    made: Cell<u32>,
 }
 
 impl Place {
@@ -75,7 +84,7 @@ impl Place {
             server.url()
         );
         fs::write(root.join("home/.condarc"), condarc).unwrap();
-        let place = Self { root, program: program.to_owned() };
+        let place = Self { root, program: program.to_owned(), made: Cell::new(0) };
         for name in ["kept", "more"] {
             run_ok(place.conda(&["create", "-q", "-y", "-n", name]).args(PACKAGES));
         }
@@ -100,14 +109,14 @@ impl Place {
         self.root.join("envs").join(name)
     }
 
-    /// Creates an environment; what is removed before is not counted.
-    fn create(&self, name: &str, cold: bool) -> f64 {
-        remove(&self.env(name));
-        if cold {
-            remove(&self.env(".pkgs"));
-        }
-        let mut command = self.conda(&["create", "-q", "-y", "-n", name]);
+    /// Creates one more environment, `cold` with a cache of its own.
+    fn create(&self, cold: bool) -> f64 {
+        let name = next(&self.made);
+        let mut command = self.conda(&["create", "-q", "-y", "-n", &name]);
         command.args(PACKAGES);
+        if cold {
+            command.env("CONDA_PKGS_DIRS", self.root.join(format!("cache-{name}")));
+        }
         time(command)
     }
 
@@ -124,15 +133,14 @@ struct Bare {
     program: PathBuf,
     root: PathBuf,
     url: String,
+    made: Cell<u32>,
 }
 
 impl Bare {
-    fn create(&self, name: &str, cold: bool) -> f64 {
-        let (cache, prefix) = (self.root.join("pkgs"), self.root.join(name));
-        remove(&prefix);
-        if cold {
-            remove(&cache);
-        }
+    fn create(&self, cold: bool) -> f64 {
+        let name = next(&self.made);
+        let prefix = self.root.join(&name);
+        let cache = self.root.join(if cold { format!("cache-{name}") } else { "pkgs".into() });
         let mut command = Command::new(&self.program);
         command.arg(&self.url).arg(cache).arg(&prefix).args(PACKAGES).env_clear();
         let taken = time(command);
@@ -152,26 +160,24 @@ fn files(dir: &Path) -> u32 {
     })
 }
 
-fn remove(path: &Path) {
-    if path.exists() {
-        fs::remove_dir_all(path).unwrap();
-    }
+/// A name that nothing has yet.
+fn next(made: &Cell<u32>) -> String {
+    made.set(made.get() + 1);
+    format!("e{}", made.get())
 }
 
 /// What changes environments: seconds for the real conda.
 fn changes(setup: &Setup, real: &Place, ours: &Place, bare: &Bare, findings: &mut Findings) {
-    // Cold and warm have caches in common: the warm ones come after in each round,
-    // whichever arm a round begins with, since every cold one fills its cache.
-    bare.create("warm", true);
+    bare.create(false);
     let series = interleave(
         vec![
-            Arm::new("run-docker's conda, create, warm", || ours.create("warm", false)),
-            Arm::new("run-docker's conda, create, warm, again", || ours.create("warm", false)),
-            Arm::new("bare rattler, create, warm", || bare.create("warm", false)),
-            Arm::new("conda 24.7.1, create, warm", || real.create("warm", false)),
-            Arm::new("run-docker's conda, create, cold", || ours.create("cold", true)),
-            Arm::new("bare rattler, create, cold", || bare.create("cold", true)),
-            Arm::new("conda 24.7.1, create, cold", || real.create("cold", true)),
+            Arm::new("run-docker's conda, create, warm", || ours.create(false)),
+            Arm::new("run-docker's conda, create, warm, again", || ours.create(false)),
+            Arm::new("bare rattler, create, warm", || bare.create(false)),
+            Arm::new("conda 24.7.1, create, warm", || real.create(false)),
+            Arm::new("run-docker's conda, create, cold", || ours.create(true)),
+            Arm::new("bare rattler, create, cold", || bare.create(true)),
+            Arm::new("conda 24.7.1, create, cold", || real.create(true)),
             Arm::new("run-docker's conda, install one more", || ours.install()),
             Arm::new("conda 24.7.1, install one more", || real.install()),
         ],

@@ -159,7 +159,10 @@ pub(crate) fn interleave(mut arms: Vec<Arm<'_>>, rounds: usize) -> Vec<Series> {
 pub(crate) fn time(mut command: Command) -> f64 {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
-    let output = command.spawn().and_then(std::process::Child::wait_with_output).unwrap();
+    let output = command
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
     let taken = milliseconds(start.elapsed());
     assert!(
         output.status.success(),

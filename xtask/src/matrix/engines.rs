@@ -283,20 +283,18 @@ const PODMANS: &[Mode] = &[Mode::Podman, Mode::PodmanRunc, Mode::PodmanCrun];
 
 const ROOTLESS_DOCKER: &[Mode] = &[Mode::DockerRootless];
 const ROOT_IS_THE_USER: &str = "root inside is the user outside";
+const NOT_GRANTED: &str = "groups that were not granted are lost (runc) or shown as 65534 (crun)";
 
-/// Where an engine's report may differ from a rootful Docker's, and why.
+/// Where an engine's report may differ from a rootful Docker's, and why, in the
+/// words of docs/engines.md.
 const ACCEPTED: &[(&[Mode], &str, &str)] = &[
     (PODMANS, "env.container", "Podman says so to every container"),
     (PODMANS, "env.TERM", "Podman sets it without a terminal too"),
     (PODMANS, "mounts /run/.containerenv", "Podman's mark of a container"),
     (PODMANS, "limits", "the tests' own, where root lacks CAP_SYS_RESOURCE"),
     (PODMANS, "mounts /etc/resolv.conf", "without a network Podman brings no name servers"),
-    (
-        ROOTLESS_PODMANS,
-        "group_names.",
-        "groups that were not granted are lost (runc) or shown as 65534 (crun)",
-    ),
-    (ROOTLESS_PODMANS, "groups", "as their names"),
+    (ROOTLESS_PODMANS, "group_names.", NOT_GRANTED),
+    (ROOTLESS_PODMANS, "groups", NOT_GRANTED),
     (&[Mode::Native], "limits.nproc.", "its guard against fork bombs, for a user without a control group"),
     (ROOTLESS_DOCKER, "capabilities.Cap", ROOT_IS_THE_USER),
     (ROOTLESS_DOCKER, "egid", ROOT_IS_THE_USER),
@@ -392,16 +390,29 @@ fn differences(path: &str, a: &Value, b: &Value, found: &mut Vec<(String, String
 /// What differs between any two containers.
 const VOLATILE: &[&str] = &["hostname", "pid", "env.HOSTNAME"];
 
-fn owner(path: &Path, uid: u32, gid: u32) -> Result<(), String> {
+pub(super) fn owner(path: &Path, uid: u32, gid: u32) -> Result<(), String> {
     let metadata = path.metadata().map_err(|e| format!("{}: {e}", path.display()))?;
     let found = format!("{}:{}", metadata.uid(), metadata.gid());
     same(&format!("owner of {} on the host", path.display()), &found, &format!("{uid}:{gid}"))
 }
 
-fn succeed(command: &mut Command) -> Result<String, String> {
+pub(super) fn succeed(command: &mut Command) -> Result<String, String> {
     let output = output(command);
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ACCEPTED;
+
+    #[test]
+    fn what_is_accepted_is_told() {
+        let page = include_str!("../../../docs/engines.md");
+        for (_, path, why) in ACCEPTED {
+            assert!(page.contains(&format!("| {why} |")), "docs/engines.md does not say of {path}: {why}");
+        }
+    }
 }

@@ -35,7 +35,13 @@ impl Ground {
     /// that the machine's users share.
     pub(crate) fn image(&self, flavor: Flavor) -> String {
         let name = image(flavor);
-        if self.engine == Engine::Native && self.shared.lock().unwrap().insert(name.clone()) {
+        self.bring(&name);
+        name
+    }
+
+    /// The same for any image of Docker's.
+    pub(crate) fn bring(&self, name: &str) {
+        if self.engine == Engine::Native && self.shared.lock().unwrap().insert(name.to_owned()) {
             let mut run = Command::new(&self.program);
             run_ok(run.args([
                 "--engine",
@@ -44,13 +50,12 @@ impl Ground {
                 "--no-config",
                 "--no-stdin",
                 "--image",
-                &name,
+                name,
                 "",
                 "",
                 "/bin/true",
             ]));
         }
-        name
     }
 
     /// A place for a person. On the native engine with granted ids, since
@@ -60,6 +65,11 @@ impl Ground {
             Engine::Native if person.uid != 0 => Sandbox::of_granted(person),
             _ => Sandbox::of(person),
         }
+    }
+
+    /// A place for a plain person: this one where root asks, else the caller.
+    pub(crate) fn somebody(&self, person: Person) -> Sandbox {
+        if nix::unistd::geteuid().is_root() { self.sandbox(person) } else { Sandbox::new() }
     }
 
     /// The launcher, to be run by that person.
@@ -93,8 +103,8 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         for name in self.shared.lock().unwrap().iter() {
-            // Kept images cost disk alone.
-            let _ = Command::new(&self.program).args(["image", "remove", name]).status();
+            // Kept images cost disk alone; a plain user's went with the sandboxes.
+            let _ = Command::new(&self.program).args(["image", "remove", name]).output();
         }
     }
 }

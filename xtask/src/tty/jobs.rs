@@ -94,7 +94,7 @@ fn closed_stubborn(screen: &Screen) -> Result<(), String> {
 
 fn closed_client(screen: &Screen) -> Result<(), String> {
     screen.start("$R --docker-args '--stop-timeout 5' '' '' bash")?;
-    screen.see("tess@")?;
+    screen.see_prompt()?;
     close(screen)
 }
 

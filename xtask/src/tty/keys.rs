@@ -127,7 +127,7 @@ fn detach(screen: &Screen) -> Result<(), String> {
     screen.wait_for("a clear screen", |text| text.trim() == "outside$")?;
     screen.start(&format!("$D attach {name}"))?;
     // The prompt is drawn anew without a key.
-    screen.see("tess@")?;
+    screen.see_prompt()?;
     screen.line("echo $kept; exit 9")?;
     screen.see("here2")?;
     screen.ends_with(9)?;
@@ -142,7 +142,7 @@ fn second_shell(screen: &Screen) -> Result<(), String> {
     screen.line("clear")?;
     screen.wait_for("a clear screen", |text| text.trim() == "outside$")?;
     screen.start(&format!("$D exec {name}"))?;
-    screen.see("tess@")?;
+    screen.see_prompt()?;
     screen.line("id -un; stty size; sleep 100")?;
     screen.see("30 100")?;
     screen.keys(&["C-c"])?;
@@ -161,7 +161,7 @@ fn exec_keys(screen: &Screen) -> Result<(), String> {
     screen.line("clear")?;
     screen.wait_for("a clear screen", |text| text.trim() == "outside$")?;
     screen.start(&format!("$D exec {name}"))?;
-    screen.see("tess@")?;
+    screen.see_prompt()?;
     screen.line("echo again$((1 + 1))")?;
     screen.see("again2")?;
     screen.keys(&["C-p"])?;

@@ -55,7 +55,11 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(program: &'a Path) -> Self {
-        Self { sandbox: Sandbox::of(Person::new(4101, "tess")), program, image: image(Flavor::Debian) }
+        Self {
+            sandbox: Sandbox::of_somebody(Person::new(4101, "tess")),
+            program,
+            image: image(Flavor::Debian),
+        }
     }
 
     /// A run of a command; `flags` come before its words.

@@ -43,7 +43,8 @@ fn vim(screen: &Screen) -> Result<(), String> {
 
 fn top(screen: &Screen) -> Result<(), String> {
     screen.start("$R '' '' top")?;
-    screen.wait_for("top", |text| text.contains("PID USER") && text.contains("tess"))?;
+    let user = screen.user();
+    screen.wait_for("top", |text| text.contains("PID USER") && text.contains(&user))?;
     screen.keys(&["q"])?;
     screen.ends_with(0)
 }
@@ -127,7 +128,7 @@ fn iterations(screen: &Screen) -> Result<(), String> {
 
 fn through_the_client(screen: &Screen) -> Result<(), String> {
     screen.start("$R --docker-args '--stop-timeout 5' '' '' bash")?;
-    screen.see("tess@")?;
+    screen.see_prompt()?;
     screen.line("stty size; sleep 100")?;
     screen.see("30 100")?;
     screen.keys(&["C-c"])?;

@@ -39,7 +39,7 @@ impl<'a> Screen<'a> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tty{}-{number}", std::process::id());
         let image = ground.image(Flavor::Debian);
-        let sandbox = ground.sandbox(Person::new(4101, "tess"));
+        let sandbox = ground.somebody(Person::new(4101, "tess"));
         let screen = Self { ground, sandbox, container: name.clone(), socket: name };
         let program = ground.program().display();
         let run = format!("{program} --quiet --image {image} --network none --name {}", screen.container);
@@ -58,6 +58,16 @@ impl<'a> Screen<'a> {
         }
         screen.wait_for("the outer prompt", |text| text.contains(PROMPT.trim_end()))?;
         Ok(screen)
+    }
+
+    /// Waits for the prompt inside.
+    pub(super) fn see_prompt(&self) -> Result<(), String> {
+        self.see(&format!("{}@", self.user()))
+    }
+
+    /// Who sits there.
+    pub(super) fn user(&self) -> String {
+        self.sandbox.user()
     }
 
     /// A command of tmux about this terminal; its output.
@@ -121,7 +131,7 @@ impl<'a> Screen<'a> {
     /// Starts a shell inside and waits for its prompt.
     pub(super) fn enter(&self) -> Result<(), String> {
         self.start("$R '' '' bash")?;
-        self.see("tess@")
+        self.see_prompt()
     }
 
     /// A format of tmux, such as `#{alternate_on}`.

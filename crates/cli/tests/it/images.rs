@@ -1,8 +1,12 @@
 //! Images of every sort, unmodified.
 
-use run_docker_testkit::{Flavor, Person};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::world::world;
+use run_docker_testkit::{Flavor, Person, docker, image, run_ok};
+
+use crate::world::{owner, world};
 
 const WHO: &str = "id -u; id -un; id -gn";
 
@@ -91,4 +95,79 @@ fn an_image_that_is_not_there_and_one_that_cannot_be() {
     world
         .run(&["--image", "Not/Valid", "", "", "true"])
         .fails(64, &["\"Not/Valid\" is no image name", "hint: write name:tag"]);
+}
+
+/// What the engine did for a person's launchers while something ran: to
+/// containers that only carry a file, and to those that run a command.
+fn doings(uid: u32, something: impl FnOnce()) -> (Vec<String>, Vec<String>) {
+    let now = || {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+    };
+    let since = now();
+    something();
+    let until = now();
+    let of = |label: &str| -> Vec<String> {
+        let label = format!("label={label}={uid}");
+        let mut events = docker();
+        events.args(["events", "--since", &since, "--until", &until, "--filter", "type=container"]);
+        let listed = run_ok(events.args(["--filter", &label, "--format", "{{.Action}}"]));
+        listed.lines().map(str::to_owned).collect()
+    };
+    (of("run-docker.carrier"), of("run-docker.uid"))
+}
+
+#[test]
+fn an_entrypoint_is_looked_at_once() {
+    let world = world!(Person::new(4731, "ann"));
+    // The init's volume is there, and so is the cache's directory.
+    world.inside(&[], &["true"]).ok();
+    let known = world.sandbox.home().join(".cache/run-docker/entrypoints");
+    let entry = || fs::read_dir(&known).unwrap().next().unwrap().unwrap().path();
+    let start = |looked_at: bool| {
+        let (carrier, run) = doings(world.uid, || {
+            let said = world.inside_image(Flavor::Classic, &[], &[WHO]);
+            assert_eq!(said.ok(), "4731\nann\nann");
+            said.says(&["the image's entrypoint /entrypoint.sh is left out: it maps users itself"]);
+        });
+        let expected: &[&str] = if looked_at { &["create", "archive-path", "destroy"] } else { &[] };
+        assert_eq!(carrier, expected);
+        assert_eq!(run.iter().filter(|action| *action == "create").count(), 1, "{run:?}");
+    };
+    start(true);
+    start(false);
+    // What somebody else, or a full disk, made of it does no harm.
+    fs::write(entry(), "{\"path\":\"/entry").unwrap();
+    start(true);
+    start(false);
+    assert_eq!(known.metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(owner(&entry()), "4731:4731");
+}
+
+#[test]
+fn that_an_entrypoint_is_found_by_path_is_known_too() {
+    let world = world!(Person::new(4732, "ann"));
+    world.inside(&[], &["true"]).ok();
+    // As official images have it: no place is named, so none can be looked at.
+    let name = world.unique("run-docker-test/by-path").to_lowercase();
+    let script = "printf '#!/bin/sh\\necho by path >&2\\nexec \"$@\"\\n' >/usr/local/bin/start.sh";
+    let dockerfile = format!(
+        "FROM {}\nRUN {script} && chmod 755 /usr/local/bin/start.sh\nENTRYPOINT [\"start.sh\"]\n",
+        image(Flavor::Debian)
+    );
+    let file = world.sandbox.path("Dockerfile");
+    fs::write(&file, dockerfile).unwrap();
+    run_ok(docker().args(["build", "--quiet", "--tag", &name, "-f"]).arg(&file).arg(world.dir("context")));
+    let start = || {
+        let mut said = None;
+        let run = || said = Some(world.run(&["--image", &name, "--network", "none", "", "", "id", "-u"]));
+        let carrier = doings(world.uid, run).0;
+        (carrier, said.unwrap())
+    };
+    let starts = [start(), start()];
+    run_ok(docker().args(["rmi", &name]));
+    for ((carrier, said), expected) in starts.iter().zip([&["create", "destroy"][..], &[]]) {
+        assert_eq!(said.says(&["by path"]).ok(), "4732");
+        assert_eq!(carrier, expected);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::time::Duration;
 
 use run_docker_testkit::{Flavor, docker, image, run_ok};
 
@@ -36,6 +37,21 @@ fn a_leftover_that_does_not_run_holds_its_name_too() {
     let said = world.inside(&["--name", &name], &["true"]);
     run_ok(docker().args(["rm", &name]));
     said.fails(125, &["is taken", "because: somebody has a container of that name (created)"]);
+}
+
+#[test]
+fn a_name_of_a_container_that_is_being_made_is_told() {
+    let world = world!();
+    let name = world.unique("making");
+    // The engine copies /usr into a volume, and until then has no such container.
+    let mut create = docker();
+    create.args(["create", "--name", &name, "-v", "/usr", &image(Flavor::Debian), "true"]);
+    let mut making = create.stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let said = world.inside(&["--name", &name], &["true"]);
+    making.wait().unwrap();
+    run_ok(docker().args(["rm", "-v", &name]));
+    said.fails(125, &["is taken", "hint: the engine is still making or removing a container of that name"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use run_docker_testkit::{
-    Flavor, Person, RootlessPodman, image, output, require_docker, require_programs, run_ok,
+    Flavor, Person, RootlessPodman, image, output, require_docker, require_programs, require_root, run_ok,
 };
 
 use crate::world::Said;
@@ -14,7 +14,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_run-docker");
 #[test]
 fn without_docker_podman_is_taken_and_says_why() {
     let ready = require_docker() && require_programs(&["podman", "runc", "newuidmap"]);
-    if !ready || !rustix::process::geteuid().is_root() {
+    if !ready || !require_root() {
         return;
     }
     let mut person = Person::new(1001, "ann");

@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
-use run_docker_testkit::{Flavor, Sandbox, image, require_docker};
+use run_docker_testkit::{Flavor, Sandbox, image, require_docker, require_root};
 
 use crate::world::Said;
 
 #[test]
 fn a_mount_that_only_the_user_sees_is_told_from_one_that_is_missing() {
-    if !require_docker() || !rustix::process::geteuid().is_root() {
+    if !require_docker() || !require_root() {
         return;
     }
     let sandbox = Sandbox::new();

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::envs::remove_tree;
@@ -99,15 +100,25 @@ impl Open {
                 Err(e) => return Err(e).context(|| format!("moving {} away", from.display())),
             }
         }
-        for directory in &self.journal.directories {
+        self.make_directories()
+    }
+
+    /// Side by side, those above first.
+    fn make_directories(&self) -> Result<()> {
+        let depth = |directory: &PathBuf| directory.components().count();
+        let mut directories: Vec<&PathBuf> = self.journal.directories.iter().collect();
+        directories.sort_by_key(|directory| depth(directory));
+        let make = |directory: &&PathBuf| {
             let path = self.prefix.join(directory);
             match std::fs::create_dir(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e).context(|| format!("making the directory {}", path.display())),
+                Ok(()) => Ok(()),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                Err(e) => Err(e).context(|| format!("making the directory {}", path.display())),
             }
-        }
-        Ok(())
+        };
+        directories
+            .chunk_by(|one, next| depth(one) == depth(next))
+            .try_for_each(|level| level.par_iter().with_min_len(8).try_for_each(make))
     }
 
     /// Makes the change final.

@@ -14,6 +14,7 @@ use rattler_conda_types::package::{EntryPoint, PathType, PathsEntry};
 use rattler_conda_types::{Subdir, prefix_record};
 use rattler_digest::{Sha256, compute_bytes_digest};
 use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::paths::Contents;
 use crate::error::{Context as _, Error, Result};
@@ -241,12 +242,14 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
 /// One does.
 pub(crate) fn require_inside(prefix: &Path, packages: &[Package]) -> Result<()> {
     let Ok(root) = prefix.canonicalize() else { return Ok(()) };
+    let dir = std::fs::File::open(&root).context(|| format!("opening the environment {}", root.display()))?;
     let mut seen: BTreeSet<&Path> = BTreeSet::new();
     for package in packages {
         for parent in package.contents.targets().filter_map(Path::parent) {
-            if parent.as_os_str().is_empty() || !seen.insert(parent) {
+            if parent.as_os_str().is_empty() || !seen.insert(parent) || stays_beneath(&dir, parent) {
                 continue;
             }
+            // It is not there, or an absolute link leads to it, maybe from within.
             let Ok(real) = prefix.join(parent).canonicalize() else { continue };
             if !real.starts_with(&root) {
                 return Err(Error::named(
@@ -263,4 +266,10 @@ pub(crate) fn require_inside(prefix: &Path, packages: &[Package]) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// In one call, where no absolute link is on the way and the kernel has it (5.6).
+fn stays_beneath(dir: &std::fs::File, path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), ResolveFlags::BENEATH).is_ok()
 }

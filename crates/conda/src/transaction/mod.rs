@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rattler::install::PythonInfo;
 use rattler_conda_types::prefix_record::{Link, LinkType, PathType, PathsEntry};
 use rattler_conda_types::{PackageRecord, PrefixRecord, RepoDataRecord};
+use rayon::prelude::*;
 
 use crate::cache::Cache;
 use crate::context::Context;
@@ -305,9 +306,11 @@ impl Plan {
         context.alive()?;
         std::fs::create_dir_all(self.prefix.join("conda-meta"))
             .context(|| format!("making {}/conda-meta", self.prefix.display()))?;
-        for ((record, package), paths) in self.link.iter().zip(packages).zip(paths) {
-            self.record(record, package, paths, linker.copy)?;
-        }
+        self.link
+            .par_iter()
+            .zip(packages)
+            .zip(paths)
+            .try_for_each(|((record, package), paths)| self.record(record, package, paths, linker.copy))?;
         for record in &self.link {
             scripts::run(&self.prefix, &context.root, record, When::PostLink)?;
         }

@@ -199,8 +199,8 @@ pub(super) fn cgroups(survey: &Survey) -> Finding {
     );
     match cgroup.version {
         2 => Finding::note("cgroups", text).paste(
-            "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee -a /etc/systemd/system/user@.service.d/delegate.conf \
-             && sudo systemctl daemon-reload",
+            "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' \
+             | sudo tee -a /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload",
         ),
         _ => Finding::note("cgroups", text),
     }

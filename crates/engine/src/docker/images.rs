@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::Docker;
 use super::errors::{explain, refused, status};
+use super::scripts::Answer;
 
 /// Lines of a failed build that its error repeats.
 const LAST_LINES: usize = 20;
@@ -45,9 +46,25 @@ impl Docker {
         };
         let script = facts.entrypoint.iter().find(|word| word.ends_with(".sh")).cloned();
         if let Some(script) = script.filter(|_| !facts.labels.contains_key(IMAGE_LABEL)) {
-            facts.entrypoint_script = self.read_file(image, &script).await;
+            facts.entrypoint_script = self.script_of(image, &facts.id, script).await;
         }
         Ok(Some(facts))
+    }
+
+    /// The text of an image's script: as remembered, or else looked at and
+    /// remembered. `None` where there is none, or where the engine does not say.
+    async fn script_of(&self, image: &ImageReference, id: &str, path: String) -> Option<String> {
+        if let Some(known) = self.scripts.as_ref().and_then(|scripts| scripts.recall(id, &path)) {
+            return known.text;
+        }
+        // What the engine could not say is asked again next time.
+        let text = self.read_file(image, &path).await.ok()?;
+        let answer = Answer { path, text };
+        if let Some(scripts) = &self.scripts {
+            // A memory that cannot be kept only costs the next start its time.
+            let _ = scripts.remember(id, &answer);
+        }
+        answer.text
     }
 
     /// Every name of every image; untagged ones have none.
@@ -62,28 +79,35 @@ impl Docker {
     }
 
     /// The text of a file in an image, by way of a container that is never
-    /// started. `None` when it cannot be had.
-    pub(super) async fn read_file(&self, image: &ImageReference, path: &str) -> Option<String> {
+    /// started. `None` where the image has no such file, or not as text.
+    pub(super) async fn read_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
+        let what = || format!("looking at {path} in the image {image}");
         let labels = Some(super::survey::carrier_labels());
         let body = ContainerCreateBody { image: Some(image.to_string()), labels, ..Default::default() };
-        let id = self.api.create_container(None::<CreateContainerOptions>, body).await.ok()?.id;
+        let created = self.api.create_container(None::<CreateContainerOptions>, body).await;
+        let id = created.map_err(|e| explain(e, what()))?.id;
+        let archive = self.copy_out(&id, path).await;
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.api.remove_container(&id, Some(force)).await.map_err(|e| explain(e, what()))?;
+        match archive {
+            Ok(archive) => Ok(first_text(&archive)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(explain(error, what())),
+        }
+    }
+
+    /// A container's file as a tar archive, as far as it is looked at.
+    async fn copy_out(&self, id: &str, path: &str) -> std::result::Result<BytesMut, bollard::errors::Error> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let mut stream = Box::pin(self.api.download_from_container(id, Some(options)));
         let mut archive = BytesMut::new();
-        let mut stream = Box::pin(self.api.download_from_container(&id, Some(options)));
-        while let Some(Ok(part)) = stream.next().await {
-            archive.extend_from_slice(&part);
+        while let Some(part) = stream.next().await {
+            archive.extend_from_slice(&part?);
             if archive.len() as u64 > 2 * MAX_SCRIPT {
                 break;
             }
         }
-        drop(stream);
-        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        self.api.remove_container(&id, Some(force)).await.ok()?;
-        let mut tar = tar::Archive::new(archive.as_ref());
-        let entry = tar.entries().ok()?.next()?.ok()?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut std::io::Read::take(entry, MAX_SCRIPT), &mut text).ok()?;
-        Some(text)
+        Ok(archive)
     }
 
     pub(super) async fn build_image(
@@ -209,6 +233,15 @@ impl Docker {
             None => Ok(()),
         }
     }
+}
+
+/// The text of an archive's first file; `None` where it is none.
+fn first_text(archive: &[u8]) -> Option<String> {
+    let mut tar = tar::Archive::new(archive);
+    let entry = tar.entries().ok()?.next()?.ok()?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(entry, MAX_SCRIPT), &mut text).ok()?;
+    Some(text)
 }
 
 /// `Step 3/9 : RUN …` is a step, the rest its output.

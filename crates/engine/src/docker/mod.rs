@@ -15,6 +15,7 @@ mod facts;
 mod hijack;
 mod images;
 mod run;
+mod scripts;
 mod signals;
 mod streams;
 mod survey;
@@ -31,6 +32,7 @@ use run_docker_core::{
     ImageFacts, LogsRequest, Progress, Result, RunPlan,
 };
 
+use self::scripts::Scripts;
 use crate::podman::Service;
 pub use endpoint::{DEFAULT_ORIGIN, Endpoint, detect_endpoint, detect_podman_endpoint};
 
@@ -61,6 +63,8 @@ pub struct Docker {
     runtime: tokio::runtime::Runtime,
     /// Podman's, where it was started for us.
     service: Option<Service>,
+    /// What is known of images' entrypoints, where it may be kept.
+    scripts: Option<Scripts>,
 }
 
 impl Docker {
@@ -99,7 +103,7 @@ impl Docker {
             .build()
             .context(|| "starting the event loop".to_owned())?;
         let kind = if pong.podman { EngineKind::Podman } else { EngineKind::Docker };
-        Ok(Self { api, endpoint: endpoint.clone(), kind, init, runtime, service: None })
+        Ok(Self { api, endpoint: endpoint.clone(), kind, init, runtime, service: None, scripts: None })
     }
 
     /// Starts Podman's service on a socket below the directory `below`, and
@@ -112,6 +116,13 @@ impl Docker {
         let endpoint = Endpoint { socket: service.socket(), origin: "podman system service".to_owned() };
         let connected = Self::connect(&endpoint, init)?;
         Ok(Self { service: Some(service), ..connected })
+    }
+
+    /// Keeps below `cache`, a directory of this user's, what took a container to
+    /// find out and never changes.
+    #[must_use]
+    pub fn remembering(self, cache: Option<&Path>) -> Self {
+        Self { scripts: cache.map(Scripts::below), ..self }
     }
 
     /// `/v1.41`, the prefix of paths in requests of our own.
@@ -142,7 +153,8 @@ impl Engine for Docker {
     }
 
     fn image_file(&self, image: &ImageReference, path: &str) -> Result<Option<String>> {
-        Ok(self.runtime.block_on(self.read_file(image, path)))
+        // Whatever the reason: it cannot be had.
+        Ok(self.runtime.block_on(self.read_file(image, path)).unwrap_or_default())
     }
 
     fn run(&self, plan: &RunPlan) -> Result<ExitStatus> {

@@ -148,7 +148,17 @@ impl Docker {
 
     pub(super) async fn name_is_taken(&self, name: &ContainerName) -> Error {
         let error = Error::failure(format!("the name {name} is taken"));
-        let Ok(found) = self.api.inspect_container(name.as_str(), None).await else { return error };
+        let found = match self.api.inspect_container(name.as_str(), None).await {
+            Ok(found) => found,
+            // A name is taken from the first moment of a creation, which goes on
+            // even if whoever asked for it was killed.
+            Err(none) if status(&none) == Some(404) => {
+                return error.with_hint(
+                    "the engine is still making or removing a container of that name: try again in a moment",
+                );
+            }
+            Err(_) => return error,
+        };
         let owner = found.config.and_then(|c| c.labels).and_then(|l| l.get("run-docker.user").cloned());
         let state = found.state.and_then(|s| s.status).map_or_else(String::new, |s| s.to_string());
         error

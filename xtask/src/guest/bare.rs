@@ -1,14 +1,13 @@
-//! Control groups of version 2, which most machines have and this one may not:
-//! the native engine in a virtual machine, with Debian's kernel and nothing else
-//! in it, as root, as a user who was given a group, and as one who was not.
+//! Nothing but the kernel and busybox: groups as an administrator hands them
+//! down, to root, to a user who was given one, and to one who was not.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use run_docker_testkit::{cache, output, run_ok};
+use run_docker_testkit::run_ok;
 
-use crate::verdict::Verdict;
+use super::Rows;
 
 /// The guest's first program: everything onto a file system that can be pivoted
 /// away from, which the first one of a kernel cannot.
@@ -59,92 +58,38 @@ run --docker-args '--pids-limit 50' '' '' sh -c "$forks" 2>/dev/null
 echo "> $who fork bomb: $?"
 run '' '' sh -c "$forks" 2>/dev/null
 echo "> $who many processes: $?"
+run --name held --memory-limit 64m --detach '' '' sleep 1000 >/dev/null 2>&1
+groups='cat /proc/1/cgroup /proc/self/cgroup'
+echo "> $who groups after exec: $(run-docker exec --no-stdin held sh -c "$groups" | sort -u | wc -l)"
+run-docker stop held >/dev/null 2>&1
 echo "> $who left: $(find /sys/fs/cgroup -name 'run-docker-*' | wc -l) $(grep -c overlay /proc/mounts)"
 "#;
 
 /// Every answer that is expected. ann's group is hers; without one, bob's
 /// memory is not limited, and his processes by a resource limit.
-const EXPECTED: &[(&str, &str)] = &[
+pub(super) const EXPECTED: Rows = &[
     ("root limits", "67108864 50 UNLIMITED 0"),
     ("root memory bomb", "137"),
     ("root fork bomb", "2"),
     ("root many processes", "0"),
+    ("root groups after exec", "1"),
     ("root left", "0 0"),
     ("ann limits", "67108864 50 UNLIMITED 0"),
     ("ann memory bomb", "137"),
     ("ann fork bomb", "2"),
     ("ann many processes", "0"),
+    ("ann groups after exec", "1"),
     ("ann left", "0 0"),
     ("bob limits", "none none 50 0"),
     ("bob memory bomb", "0"),
     ("bob fork bomb", "2"),
     ("bob many processes", "0"),
+    ("bob groups after exec", "1"),
     ("bob left", "0 0"),
 ];
 
-/// Boots it and holds its answers against what is expected.
-pub(crate) fn run(program: &Path) -> bool {
-    if output(Command::new("sh").args(["-c", "command -v qemu-system-x86_64"])).stdout.is_empty() {
-        println!("guest: missing; run: sudo apt-get install -y --no-install-recommends qemu-system-x86");
-        return false;
-    }
-    let dir = tempfile::Builder::new().prefix("run-docker-guest-").tempdir().unwrap();
-    let kernel = kernel();
-    let root = dir.path().join("root");
-    fill(&root, program, &kernel);
-    let disk = dir.path().join("initrd");
-    let pack =
-        format!("cd {} && find . | busybox cpio -o -H newc >{} 2>/dev/null", root.display(), disk.display());
-    run_ok(Command::new("sh").args(["-c", &pack]));
-    let mut guest = Command::new("timeout");
-    // Emulated: not every machine that runs tests has a virtual machine's rights.
-    guest.args(["500", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1500", "-smp", "2"]);
-    guest.arg("-kernel").arg(kernel.join("vmlinuz")).arg("-initrd").arg(&disk);
-    guest.args(["-append", "console=ttyS0 quiet panic=-1", "-nographic", "-no-reboot", "-nic", "none"]);
-    let told = output(guest.stdin(Stdio::null())).stdout;
-    let told = String::from_utf8_lossy(&told).replace('\r', "");
-    let mut verdict = Verdict::default();
-    for (name, expected) in EXPECTED {
-        let line = told.lines().find_map(|line| line.strip_prefix(&format!("> {name}: ")));
-        // The guest's own limit of processes depends on its memory.
-        let same = line.is_some_and(|line| same(line, expected));
-        verdict.row(name, if same { Ok(()) } else { Err(format!("{line:?}, expected {expected:?}")) });
-    }
-    let good = verdict.end("guest");
-    if !good {
-        println!("{told}");
-    }
-    good
-}
-
-/// Word by word; UNLIMITED is any number above the limit that was asked for.
-fn same(line: &str, expected: &str) -> bool {
-    let (have, want): (Vec<&str>, Vec<&str>) =
-        (line.split_whitespace().collect(), expected.split_whitespace().collect());
-    let word = |(a, b): (&&str, &&str)| match *b {
-        "UNLIMITED" => *a == "unlimited" || a.parse::<u64>().is_ok_and(|n| n > 50),
-        b => *a == b,
-    };
-    have.len() == want.len() && have.iter().zip(&want).all(word)
-}
-
-/// `vmlinuz` and `overlay.ko` of Debian's kernel for virtual machines.
-fn kernel() -> PathBuf {
-    let place = cache::dir().join("guest-kernel");
-    if place.join("overlay.ko").exists() {
-        return place;
-    }
-    let fetch = "set -e; rm -rf fetch; mkdir fetch; cd fetch; \
-        name=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}'); \
-        apt-get -qq download $name; dpkg-deb -x ./*.deb .; mkdir -p ../guest-kernel; \
-        cp boot/vmlinuz-* ../guest-kernel/vmlinuz; \
-        cp lib/modules/*/kernel/fs/overlayfs/overlay.ko ../guest-kernel/; cd ..; rm -rf fetch";
-    run_ok(Command::new("sh").args(["-c", fetch]).current_dir(cache::dir()).stderr(Stdio::null()));
-    place
-}
-
 /// The guest's files: busybox, the launcher, what maps ids, their libraries.
-fn fill(root: &Path, program: &Path, kernel: &Path) {
+pub(super) fn fill(root: &Path, program: &Path, kernel: &Path) {
     let dirs =
         ["bin", "usr/bin", "lib", "lib64", "etc", "proc", "sys", "dev", "tmp", "root", "new", "var/lib"];
     let homes = ["home/ann", "home/bob"];
