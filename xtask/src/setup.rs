@@ -90,6 +90,16 @@ pub(crate) fn run() -> bool {
     engine_answers() || start_engine()
 }
 
+/// A program that only one of the tasks needs: installed as root on Debian, else
+/// named in one line.
+pub(crate) fn bring(program: &str, package: &str) -> bool {
+    if has(program) || install(&[package]) {
+        return true;
+    }
+    println!("setup: missing; run: sudo apt-get install -y {package}");
+    false
+}
+
 fn has(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     path.split(':').any(|dir| Path::new(dir).join(program).is_file())

@@ -182,7 +182,7 @@ pub(crate) struct RunArgs {
     pub(crate) verbosity: Verbosity,
 }
 
-/// What else there is to do. The name must be the first word.
+/// What else there is to do. The name must be the first word that is no option.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List your containers
@@ -200,8 +200,7 @@ pub(crate) enum Command {
     /// Build the image
     Build(BuildArgs),
     /// Images of the engine built in: import, list, remove, prune
-    #[command(subcommand)]
-    Image(ImageCommand),
+    Image(ImageArgs),
     /// Show each setting and where it comes from
     Config(ShowConfigArgs),
     /// Your conda environments, seen from the host
@@ -250,9 +249,19 @@ pub(crate) struct CompleteArgs {
     pub(crate) words: Vec<String>,
 }
 
+/// Whose containers.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct EngineArg {
+    /// Look at this engine alone: docker, podman or native
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<String>,
+}
+
 /// `ps`.
 #[derive(Args, Debug)]
 pub(crate) struct PsArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// Also those that ended
     #[arg(short, long)]
     pub(crate) all: bool,
@@ -267,6 +276,8 @@ pub(crate) struct PsArgs {
 /// `exec`.
 #[derive(Args, Debug)]
 pub(crate) struct ExecArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// The container; '' for the only one
     pub(crate) container: String,
     /// The command [default: bash]
@@ -289,6 +300,8 @@ pub(crate) struct ExecArgs {
 /// `attach`.
 #[derive(Args, Debug)]
 pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// The container; '' for the only one
     pub(crate) container: String,
     /// Leave standard input alone
@@ -299,6 +312,8 @@ pub(crate) struct AttachArgs {
 /// `logs`.
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// The container; '' for the only one
     pub(crate) container: String,
     /// Go on as more is written
@@ -315,6 +330,8 @@ pub(crate) struct LogsArgs {
 /// `stop`.
 #[derive(Args, Debug)]
 pub(crate) struct StopArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// The containers
     #[arg(required = true)]
     pub(crate) containers: Vec<String>,
@@ -326,6 +343,8 @@ pub(crate) struct StopArgs {
 /// `rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArg,
     /// The containers
     #[arg(required = true)]
     pub(crate) containers: Vec<String>,
@@ -372,6 +391,16 @@ pub(crate) struct BuildArgs {
 }
 
 /// `image`.
+#[derive(Args, Debug)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    pub(crate) verb: ImageCommand,
+    /// Whose images; only the engine built in has any here
+    #[arg(long, value_name = "ENGINE", global = true, hide = true)]
+    pub(crate) engine: Option<String>,
+}
+
+/// What to do with images.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Take in an image: docker save's archive, an OCI layout, or the tar of a root file system

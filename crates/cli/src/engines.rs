@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use run_docker_core::request::parse_engine;
 use run_docker_core::{Engine, EngineFacts, EngineKind, Error, Result};
 use run_docker_engine::{DEFAULT_ORIGIN, Docker, InitBinary, detect_endpoint, detect_podman_endpoint};
 use run_docker_host::DetectOptions;
 use run_docker_identity::Identity;
 use run_docker_native::{Native, NativeOptions, RegistryAccess, default_store};
 
+use crate::args::EngineArg;
 use crate::commands::run::NAME_TIMEOUT;
 use crate::context::Context;
 
@@ -160,6 +162,16 @@ impl Facts {
         };
         Ok(self.known.insert(known))
     }
+}
+
+/// The engine that a command about containers names, else every one.
+pub(crate) fn asked_for(named: &EngineArg, context: &Context) -> Result<Vec<Box<dyn Engine>>> {
+    Ok(match named.engine.as_deref().map(parse_engine).transpose()?.flatten() {
+        Some(EngineKind::Docker) => vec![Box::new(docker_of(context)?)],
+        Some(EngineKind::Podman) => vec![Box::new(podman(context)?)],
+        Some(EngineKind::Native) => vec![Box::new(native(context)?)],
+        None => every(context)?,
+    })
 }
 
 /// Every engine that may have containers of this user.

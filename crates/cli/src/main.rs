@@ -6,14 +6,15 @@ mod commands;
 mod complete;
 mod context;
 mod engines;
+mod front;
 mod report;
 mod services;
 mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as ClapErrorKind;
+use clap::{CommandFactory, Parser};
 use run_docker_core::{Error, ExitStatus, Result};
 
 use crate::args::{Cli, Command};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Ok(context) => context,
         Err(error) => return failed(&error),
     };
-    let cli = match Cli::try_parse_from(&context.words) {
+    let cli = match Cli::try_parse_from(words(&context)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -32,6 +33,14 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status.0),
         Err(error) => failed(&error),
     }
+}
+
+/// The command line as clap wants it. Most begin with no option and are that already.
+fn words(context: &Context) -> Vec<String> {
+    if context.words.get(1).is_some_and(|word| word.starts_with('-')) {
+        return front::subcommand_first(&Cli::command(), &context.words);
+    }
+    context.words.clone()
 }
 
 fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
@@ -46,7 +55,7 @@ fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
         Command::Stop(args) => commands::containers::stop(&args, context),
         Command::Rm(args) => commands::containers::remove(&args, context),
         Command::Build(args) => commands::build::run(&args, context),
-        Command::Image(command) => commands::image::run(&command, context),
+        Command::Image(args) => commands::image::run(&args, context),
         Command::Config(args) => commands::config::run(&args, context),
         Command::Init(args) => commands::init::run(&args, context),
         Command::Devcontainer(args) => commands::devcontainer::run(args, context),

@@ -5,7 +5,7 @@
 use run_docker_core::config::Settings;
 use run_docker_core::plan::{GpuPlan, Places, PlanInput, plan};
 use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
-use run_docker_core::types::Ulimit;
+use run_docker_core::types::{PidsLimit, Ulimit};
 use run_docker_core::{Engine, EngineFacts, EngineKind, EngineMode, HostFacts, ImageFacts, RunPlan};
 use run_docker_engine::{Docker, Endpoint, InitBinary};
 use run_docker_testkit::{
@@ -52,7 +52,16 @@ fn a_plan(sandbox: &Sandbox, engine: &EngineFacts, script: &str) -> RunPlan {
 
 #[test]
 fn podman_behind_a_socket_is_known_and_gives_gpus_by_cdi() {
-    if !require_docker() || !require_programs(&["podman", "runc"]) || !require_root() {
+    runs_on("runc");
+}
+
+#[test]
+fn podman_on_crun_does_the_same() {
+    runs_on("crun");
+}
+
+fn runs_on(runtime: &str) {
+    if !require_docker() || !require_programs(&["podman", runtime]) || !require_root() {
         return;
     }
     let sandbox = Sandbox::new();
@@ -64,7 +73,7 @@ fn podman_behind_a_socket_is_known_and_gives_gpus_by_cdi() {
     }});
     let cdi =
         serde_json::json!({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [device]}).to_string();
-    let podman = RootfulPodman::start_with("runc", Some(&cdi));
+    let podman = RootfulPodman::start_with(runtime, Some(&cdi));
     podman.load(&image(Image::Debian));
     let endpoint = Endpoint { socket: podman.socket(), origin: "test".to_owned() };
     let init = InitBinary { bytes: INIT, digest: "0000podman-test0".to_owned() };
@@ -72,7 +81,7 @@ fn podman_behind_a_socket_is_known_and_gives_gpus_by_cdi() {
     assert_eq!(engine.kind(), EngineKind::Podman);
     let facts = engine.facts().unwrap();
     assert_eq!((facts.kind, facts.mode, facts.limits), (EngineKind::Podman, EngineMode::Rootful, true));
-    assert_eq!(facts.default_runtime, "runc");
+    assert_eq!(facts.default_runtime, runtime);
 
     let script = "test -c /dev/nvidia0 && echo $GIVEN $NVIDIA_VISIBLE_DEVICES >/exp/seen; exit 3";
     let mut plan = a_plan(&sandbox, &facts, script);
@@ -86,5 +95,17 @@ fn podman_behind_a_socket_is_known_and_gives_gpus_by_cdi() {
     // Without one: no node. A start whose end is the command's, and nothing left.
     let without = a_plan(&sandbox, &facts, "test ! -e /dev/nvidia0 && exit 4");
     assert_eq!(engine.run(&without).unwrap().0, 4);
+    // As many processes as there may be, and no more than asked for.
+    let most = |pids: Option<PidsLimit>| {
+        let mut plan = a_plan(&sandbox, &facts, "cat /sys/fs/cgroup/pids/pids.max >/exp/seen");
+        plan.pids = pids;
+        assert_eq!(engine.run(&plan).unwrap().0, 0);
+        std::fs::read_to_string(sandbox.project().join("seen")).unwrap().trim().to_owned()
+    };
+    // In version 2 the file lies elsewhere, and the container's own is not told by its name.
+    if std::path::Path::new("/sys/fs/cgroup/pids").exists() {
+        let asked = [None, Some(PidsLimit::Unlimited), Some(PidsLimit::At(77))];
+        assert_eq!(asked.map(most), ["max", "max", "77"]);
+    }
     assert_eq!(run_ok(podman.podman().args(["ps", "--all", "--quiet"])), "");
 }

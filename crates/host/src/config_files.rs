@@ -1,5 +1,6 @@
 //! Reading `.runconfigs` files, and deciding which count.
 
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -59,13 +60,15 @@ pub fn load_config_layers(sources: &ConfigSources<'_>) -> Result<ConfigFiles> {
     }
     let user = sources.home.join(".runconfigs");
     for (path, layer) in [(sources.site, Layer::Site), (user.as_path(), Layer::User)] {
-        if let Some((text, _)) = read(path)? {
+        if let Some(file) = open(path)? {
+            let text = file.text()?;
             found.files.push(ConfigFile { path: path.to_owned(), layer, text });
         }
     }
     if let Some(path) = sources.explicit {
-        let (text, _) = read(path)?
+        let file = open(path)?
             .ok_or_else(|| Error::usage(format!("there is no file {} (--config)", path.display())))?;
+        let text = file.text()?;
         found.files.push(ConfigFile { path: path.to_owned(), layer: Layer::Explicit, text });
     }
     Ok(found)
@@ -79,9 +82,13 @@ pub fn load_config_layers(sources: &ConfigSources<'_>) -> Result<ConfigFiles> {
 pub fn load_project_config(project: &Path) -> Result<ConfigFiles> {
     let path = project.join(".runconfigs");
     let mut found = ConfigFiles::default();
-    let Some((text, owner)) = read(&path)? else { return Ok(found) };
-    match owner.objection(real_uid()) {
-        None => found.files.push(ConfigFile { path, layer: Layer::Project, text }),
+    let Some(file) = open(&path)? else { return Ok(found) };
+    // Asked before it is read: what somebody else put there must not even stop a run.
+    match file.owner().objection(real_uid()) {
+        None => {
+            let text = file.text()?;
+            found.files.push(ConfigFile { path, layer: Layer::Project, text });
+        }
         Some(why) => found.notices.push(format!("{} is left out: {why}", path.display())),
     }
     Ok(found)
@@ -121,48 +128,67 @@ impl Owner {
     }
 }
 
-/// The text and the owner of the very file that was read (no second look by
-/// name). `None` when there is no file.
-fn read(path: &Path) -> Result<Option<(String, Owner)>> {
+/// An open file: its owner and its text are those of one and the same file (no
+/// second look by name).
+struct Opened<'a> {
+    path: &'a Path,
+    file: File,
+    metadata: Metadata,
+}
+
+/// `None` when there is no file.
+fn open(path: &Path) -> Result<Option<Opened<'_>>> {
     let what = || format!("reading {}", path.display());
-    let mut open = std::fs::OpenOptions::new();
+    let mut options = std::fs::OpenOptions::new();
     // NONBLOCK: a FIFO of that name must not hang us.
-    open.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let mut file = match open.open(path) {
-        Ok(file) => file,
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    match options.open(path) {
+        Ok(file) => {
+            let metadata = file.metadata().context(what)?;
+            Ok(Some(Opened { path, file, metadata }))
+        }
         Err(error)
             if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => {
-            return Err(Error::failure(what())
-                .with_source(error)
-                .with_hint("make it readable, or give --no-config to read no .runconfigs"));
+        Err(error) => Err(Error::failure(what())
+            .with_source(error)
+            .with_hint("make it readable, or give --no-config to read no .runconfigs")),
+    }
+}
+
+impl Opened<'_> {
+    fn owner(&self) -> Owner {
+        Owner {
+            path: self.path.to_owned(),
+            uid: self.metadata.uid(),
+            gid: self.metadata.gid(),
+            mode: self.metadata.mode(),
         }
-    };
-    let metadata = file.metadata().context(what)?;
-    if !metadata.is_file() {
-        return Err(Error::usage(format!("{} is no regular file", path.display())));
     }
-    if metadata.len() > MAX_BYTES {
-        return Err(Error::usage(format!(
-            "{} is {} bytes long; a .runconfigs has at most {MAX_BYTES}",
-            path.display(),
-            metadata.len()
-        )));
+
+    fn text(self) -> Result<String> {
+        let path = self.path.display();
+        if !self.metadata.is_file() {
+            return Err(Error::usage(format!("{path} is no regular file")));
+        }
+        if self.metadata.len() > MAX_BYTES {
+            return Err(Error::usage(format!(
+                "{path} is {} bytes long; a .runconfigs has at most {MAX_BYTES}",
+                self.metadata.len()
+            )));
+        }
+        let mut bytes = Vec::new();
+        self.file.take(MAX_BYTES + 1).read_to_end(&mut bytes).context(|| format!("reading {path}"))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+            Error::usage(format!("{path}:{line}: this line is not UTF-8"))
+                .with_hint("convert it: iconv -f latin1 -t utf-8")
+        })?;
+        Ok(text.trim_start_matches('\u{feff}').to_owned())
     }
-    let mut bytes = Vec::new();
-    file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).context(what)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
-        Error::usage(format!("{}:{line}: this line is not UTF-8", path.display()))
-            .with_hint("convert it: iconv -f latin1 -t utf-8")
-    })?;
-    let owner =
-        Owner { path: path.to_owned(), uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() };
-    Ok(Some((text.trim_start_matches('\u{feff}').to_owned(), owner)))
 }
 
 #[cfg(test)]
@@ -187,6 +213,9 @@ mod tests {
         let found = load_project_config(dir.path()).unwrap();
         assert!(found.files.is_empty());
         assert!(found.notices[0].contains("everybody can write it"), "{:?}", found.notices);
+        // Were it read, it would stop the run.
+        let dir = project(b"image_name: \xff\n", 0o666);
+        assert!(load_project_config(dir.path()).unwrap().notices[0].contains("is left out"));
         let owner = |uid, gid, mode| Owner { path: "p".into(), uid, gid, mode };
         assert!(owner(1, 1, 0o644).objection(2).unwrap().contains("belongs to uid 1"));
         assert!(owner(2, 77, 0o664).objection(2).unwrap().contains("its group can write"));

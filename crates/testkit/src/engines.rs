@@ -147,10 +147,9 @@ impl RootfulPodman {
         fs::write(dir.path().join("storage.conf"), storage).unwrap();
         let socket = dir.path().join("sock");
         let log = File::create(dir.path().join("log")).unwrap();
-        let mut command = match cdi {
-            Some(text) => describing_devices(dir.path(), text),
-            None => Command::new("podman"),
-        };
+        let versions = (runtime == "crun").then(|| ONE_CGROUP_VERSION.to_owned());
+        let devices = cdi.map(|text| describing_devices(dir.path(), text));
+        let mut command = after(versions.into_iter().chain(devices));
         configure(&mut command, dir.path()).args(["system", "service", "--time", "0"]);
         command.arg(format!("unix://{}", socket.display())).stdout(log.try_clone().unwrap()).stderr(log);
         let started = Self { service: command.spawn().unwrap(), dir };
@@ -203,8 +202,7 @@ impl RootlessPodman {
     pub fn of(person: Person, runtime: &str) -> Self {
         let mut sandbox = Sandbox::of_granted_range(person);
         if runtime == "crun" {
-            // crun refuses a host that has both versions of cgroups.
-            sandbox.prepare("{ umount /sys/fs/cgroup/unified 2>/dev/null || true; }");
+            sandbox.prepare(ONE_CGROUP_VERSION);
         }
         make_own(&sandbox, "run");
         fs::write(sandbox.path("containers.conf"), configuration(runtime)).unwrap();
@@ -246,16 +244,24 @@ impl Drop for RootlessPodman {
     }
 }
 
-/// Podman in private mounts, where /etc/cdi is a test's.
-fn describing_devices(dir: &Path, text: &str) -> Command {
+/// A step before crun, which refuses a host that has both versions of cgroups.
+const ONE_CGROUP_VERSION: &str = "{ umount /sys/fs/cgroup/unified 2>/dev/null || true; }";
+
+/// A step that makes /etc/cdi a test's.
+fn describing_devices(dir: &Path, text: &str) -> String {
     let file = dir.join("cdi.json");
     fs::write(&file, text).unwrap();
+    format!("mkdir -p /etc/cdi && mount -t tmpfs cdi /etc/cdi && cp {} /etc/cdi/", file.display())
+}
+
+/// Podman after these steps, in mounts of its own.
+fn after(steps: impl Iterator<Item = String>) -> Command {
+    let steps: String = steps.map(|step| step + " && ").collect();
+    if steps.is_empty() {
+        return Command::new("podman");
+    }
     let mut command = Command::new("unshare");
-    let steps = format!(
-        "mkdir -p /etc/cdi && mount -t tmpfs cdi /etc/cdi && cp {} /etc/cdi/ && exec podman \"$@\"",
-        file.display()
-    );
-    command.args(["--mount", "sh", "-c", &steps, "sh"]);
+    command.args(["--mount", "sh", "-c", &(steps + "exec podman \"$@\""), "sh"]);
     command
 }
 

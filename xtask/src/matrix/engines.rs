@@ -24,6 +24,7 @@ enum Mode {
     DockerRemap,
     DockerRootless,
     Podman,
+    PodmanOnCrun,
     PodmanRunc,
     PodmanCrun,
     Native,
@@ -41,11 +42,12 @@ enum Groups {
 }
 
 impl Mode {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Docker,
         Self::DockerRemap,
         Self::DockerRootless,
         Self::Podman,
+        Self::PodmanOnCrun,
         Self::PodmanRunc,
         Self::PodmanCrun,
         Self::Native,
@@ -56,7 +58,8 @@ impl Mode {
             Self::Docker => "docker rootful",
             Self::DockerRemap => "docker userns-remap",
             Self::DockerRootless => "docker rootless",
-            Self::Podman => "podman rootful",
+            Self::Podman => "podman rootful runc",
+            Self::PodmanOnCrun => "podman rootful crun",
             Self::PodmanRunc => "podman rootless runc",
             Self::PodmanCrun => "podman rootless crun",
             Self::Native => "native",
@@ -124,8 +127,9 @@ impl Shared {
                 engine.load(picture);
                 Self::Docker(engine)
             }
-            Mode::Podman => {
-                let engine = RootfulPodman::start("runc");
+            Mode::Podman | Mode::PodmanOnCrun => {
+                let runtime = if mode == Mode::Podman { "runc" } else { "crun" };
+                let engine = RootfulPodman::start(runtime);
                 engine.load(picture);
                 Self::Podman(engine)
             }
@@ -279,7 +283,7 @@ getent passwd $(id -u) | cut -d: -f1,3,4; echo ---; touch /exp/made; \
 if [ -d /exp/shared ]; then touch /exp/shared/made 2>/dev/null && echo written; true; fi";
 
 const ROOTLESS_PODMANS: &[Mode] = &[Mode::PodmanRunc, Mode::PodmanCrun];
-const PODMANS: &[Mode] = &[Mode::Podman, Mode::PodmanRunc, Mode::PodmanCrun];
+const PODMANS: &[Mode] = &[Mode::Podman, Mode::PodmanOnCrun, Mode::PodmanRunc, Mode::PodmanCrun];
 
 const ROOTLESS_DOCKER: &[Mode] = &[Mode::DockerRootless];
 const ROOT_IS_THE_USER: &str = "root inside is the user outside";

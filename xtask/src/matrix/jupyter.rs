@@ -13,6 +13,7 @@ use run_docker_testkit::{Flavor, Person, Sandbox, docker, image, output, python_
 use super::Ground;
 use super::engines::{owner, succeed};
 use crate::Engine;
+use crate::setup;
 use crate::verdict::{Verdict, same};
 
 /// The longest that a server may take to answer, on a busy machine.
@@ -48,8 +49,8 @@ while True:
 
 /// Runs every row.
 pub(crate) fn jupyter(program: &Path, only: Option<&str>) -> bool {
-    if output(Command::new("sh").args(["-c", "command -v chromium"])).status.code() != Some(0) {
-        println!("matrix jupyter: there is no browser; run: sudo apt-get install -y chromium");
+    // A browser is a fifth of a gigabyte: no part of what every test needs.
+    if !setup::bring("chromium", "chromium") {
         return false;
     }
     let mut verdict = Verdict::default();

@@ -12,7 +12,7 @@ use crate::engines;
 
 /// `run-docker exec`.
 pub(crate) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus> {
-    let engines = engines::every(context)?;
+    let engines = engines::asked_for(&args.engine, context)?;
     let (engine, container) = find(&engines, &args.container, false)?;
     let stdin = !args.no_stdin;
     let tty = stdin && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -33,14 +33,14 @@ pub(crate) fn exec(args: ExecArgs, context: &Context) -> Result<ExitStatus> {
 
 /// `run-docker attach`.
 pub(crate) fn attach(args: &AttachArgs, context: &Context) -> Result<ExitStatus> {
-    let engines = engines::every(context)?;
+    let engines = engines::asked_for(&args.engine, context)?;
     let (engine, container) = find(&engines, &args.container, false)?;
     engine.attach(&container.id, !args.no_stdin)
 }
 
 /// `run-docker logs`.
 pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus> {
-    let engines = engines::every(context)?;
+    let engines = engines::asked_for(&args.engine, context)?;
     let (engine, container) = find(&engines, &args.container, true)?;
     engine.logs(&LogsRequest {
         container: container.id,
@@ -53,7 +53,7 @@ pub(crate) fn logs(args: &LogsArgs, context: &Context) -> Result<ExitStatus> {
 
 /// `run-docker stop`.
 pub(crate) fn stop(args: &StopArgs, context: &Context) -> Result<ExitStatus> {
-    let engines = engines::every(context)?;
+    let engines = engines::asked_for(&args.engine, context)?;
     each(&args.containers, |name| {
         let (engine, container) = find(&engines, name, false)?;
         engine.stop(&container.id, args.time)
@@ -62,7 +62,7 @@ pub(crate) fn stop(args: &StopArgs, context: &Context) -> Result<ExitStatus> {
 
 /// `run-docker rm`.
 pub(crate) fn remove(args: &RmArgs, context: &Context) -> Result<ExitStatus> {
-    let engines = engines::every(context)?;
+    let engines = engines::asked_for(&args.engine, context)?;
     each(&args.containers, |name| {
         let (engine, container) = find(&engines, name, true)?;
         engine.remove(&container.id, args.force)

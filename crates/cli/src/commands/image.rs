@@ -4,20 +4,22 @@ use std::io::Write as _;
 
 use run_docker_core::doctor::human;
 use run_docker_core::error::Context as _;
+use run_docker_core::request::parse_engine;
 use run_docker_core::types::ImageReference;
-use run_docker_core::{ExitStatus, Result};
+use run_docker_core::{EngineKind, Error, ExitStatus, Result};
 use run_docker_native::ImageSummary;
 
 use super::build::REGISTRY_SECONDS;
 use super::print;
-use crate::args::ImageCommand;
+use crate::args::{ImageArgs, ImageCommand};
 use crate::context::Context;
 use crate::engines;
 use crate::report::Reporter;
 
-pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatus> {
+pub(crate) fn run(args: &ImageArgs, context: &Context) -> Result<ExitStatus> {
+    only_native(args.engine.as_deref())?;
     let engine = engines::native(context)?;
-    match command {
+    match &args.verb {
         ImageCommand::Import { file, tag, verbosity } => {
             let reporter = Reporter::new(*verbosity);
             let tag = tag.as_deref().map(str::parse::<ImageReference>).transpose()?;
@@ -61,6 +63,16 @@ pub(crate) fn run(command: &ImageCommand, context: &Context) -> Result<ExitStatu
             let _ = writeln!(std::io::stderr(), "run-docker: {} freed", human(freed));
             Ok(ExitStatus::SUCCESS)
         }
+    }
+}
+
+/// Docker and Podman have clients for their images.
+fn only_native(engine: Option<&str>) -> Result<()> {
+    let Some(name) = engine else { return Ok(()) };
+    match parse_engine(name)? {
+        None | Some(EngineKind::Native) => Ok(()),
+        Some(_) => Err(Error::usage(format!("`image` is about the engine built in, not about {name}"))
+            .with_hint(format!("ask its own client: {name} images"))),
     }
 }
 

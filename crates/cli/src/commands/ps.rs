@@ -10,7 +10,7 @@ use crate::engines;
 
 pub(crate) fn run(args: &PsArgs, context: &Context) -> Result<ExitStatus> {
     let mut found = Vec::new();
-    for engine in engines::every(context)? {
+    for engine in engines::asked_for(&args.engine, context)? {
         found.extend(engine.containers(args.all)?);
     }
     let uid = run_docker_host::real_uid();

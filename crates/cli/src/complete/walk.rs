@@ -4,6 +4,7 @@
 use clap::{Arg, Command};
 
 use super::{Candidate, More};
+use crate::front;
 
 /// What a value is one of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +57,11 @@ struct Position<'a> {
     open: Option<&'a Arg>,
     /// Behind `--`.
     only_values: bool,
-    /// Any option was seen: a run, since subcommands come first.
-    options: bool,
 }
 
 /// `root` must have been built (globals in their places).
 pub(super) fn wanted(root: &Command, before: &[String], current: &str) -> Wanted {
-    let mut at = Position { command: root, values: 0, open: None, only_values: false, options: false };
+    let mut at = Position { command: root, values: 0, open: None, only_values: false };
     for word in before {
         at.pass(word);
     }
@@ -77,7 +76,7 @@ impl<'a> Position<'a> {
         let inside = self.positional().is_some_and(|arg| arg.is_trailing_var_arg_set())
             && self.values >= self.command.get_positionals().count();
         if inside || self.only_values || word == "-" || !word.starts_with('-') {
-            let names_one = self.values == 0 && !self.options && !self.only_values;
+            let names_one = self.values == 0 && !self.only_values;
             match self.command.find_subcommand(word).filter(|_| names_one) {
                 Some(command) => *self = Self { command, values: 0, ..*self },
                 None => self.values += 1,
@@ -85,34 +84,8 @@ impl<'a> Position<'a> {
         } else if word == "--" {
             self.only_values = true;
         } else {
-            self.options = true;
-            self.open = self.option(word).filter(|arg| takes_next_word(arg));
+            self.open = front::value_follows(self.command, word);
         }
-    }
-
-    /// The option a word names, where its value is not in the word already.
-    fn option(&self, word: &str) -> Option<&'a Arg> {
-        match word.strip_prefix("--") {
-            Some(name) => self.long(name),
-            // The last of `-vn`; whatever follows a letter that takes a value is one.
-            None => {
-                let letters = word.trim_start_matches('-');
-                let valued = letters.find(|c| self.short(c).is_some_and(takes_next_word))?;
-                let letter = letters[valued..].chars().next()?;
-                self.short(letter).filter(|_| valued + letter.len_utf8() == letters.len())
-            }
-        }
-    }
-
-    fn long(&self, name: &str) -> Option<&'a Arg> {
-        let named = |arg: &&Arg| {
-            arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
-        };
-        self.command.get_arguments().find(named)
-    }
-
-    fn short(&self, letter: char) -> Option<&'a Arg> {
-        self.command.get_arguments().find(|arg| arg.get_short() == Some(letter))
     }
 
     /// The positional argument whose turn it is; the last one may take many.
@@ -135,7 +108,7 @@ impl<'a> Position<'a> {
             return value(arg, "", current);
         }
         if let Some((option, typed)) = current.split_once('=').filter(|_| current.starts_with("--")) {
-            let arg = self.long(&option[2..]).filter(|arg| arg.get_action().takes_values());
+            let arg = front::long(self.command, &option[2..]).filter(|arg| arg.get_action().takes_values());
             return arg.map_or_else(|| words(Vec::new()), |arg| value(arg, &format!("{option}="), typed));
         }
         let positional = self.positional();
@@ -152,15 +125,11 @@ impl<'a> Position<'a> {
             }
             None => words(Vec::new()),
         };
-        if self.command.has_subcommands() && self.values == 0 && !self.options && !self.only_values {
+        if self.command.has_subcommands() && self.values == 0 && !self.only_values {
             wanted.words = subcommands(self.command);
         }
         wanted
     }
-}
-
-fn takes_next_word(arg: &Arg) -> bool {
-    arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 fn first_line(help: Option<&clap::builder::StyledStr>) -> String {
@@ -248,6 +217,7 @@ mod tests {
             (&["--config", ""], Kind::Shell(More::Files)),
             (&["--project", ""], Kind::Shell(More::Directories)),
             (&["exec", ""], Kind::Containers { ended: false }),
+            (&["--engine", "podman", "exec", ""], Kind::Containers { ended: false }),
             (&["exec", "c", ""], Kind::Shell(More::Commands)),
             (&["rm", "c", "d"], Kind::Containers { ended: true }),
             (&["env", "remove", ""], Kind::Environments),
@@ -266,7 +236,8 @@ mod tests {
         assert!(words(&["p"]).contains(&"ps".to_owned()));
         assert!(!words(&["p"]).iter().any(|word| word.starts_with("internal")));
         assert!(words(&["0", "p"]).is_empty());
-        assert!(words(&["--verbose", "p"]).is_empty(), "with an option it is a run");
+        assert!(words(&["--verbose", "p"]).contains(&"ps".to_owned()));
+        assert!(words(&["--name", "p"]).is_empty());
         assert_eq!(words(&["env", ""]), ["list", "size", "remove"]);
         assert!(words(&["0", "0-3", "-"]).contains(&"--image".to_owned()));
         assert!(words(&["0", "0-3", "ls", "-"]).is_empty());

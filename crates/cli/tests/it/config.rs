@@ -100,6 +100,11 @@ fn a_file_that_others_can_have_written_is_left_out_with_the_reason() {
     check(1002, 1001, 0o644, "it belongs to uid 1002; cp it to make it yours");
     check(1001, 1001, 0o646, "everybody can write it; run: chmod o-w");
     check(1001, 100, 0o664, "its group can write it; run: chmod g-w");
+    // What nobody could read must not even stop a run.
+    let theirs = fs::read(&path).unwrap();
+    fs::write(&path, b"image_name: \xff\xfe\n").unwrap();
+    check(1002, 1001, 0o644, "it belongs to uid 1002");
+    fs::write(&path, theirs).unwrap();
     // The user's own group, with nobody else in it, and root's file count.
     for (uid, gid, mode) in [(1001, 1001, 0o664), (0, 0, 0o644)] {
         chown(&path, Some(uid), Some(gid)).unwrap();

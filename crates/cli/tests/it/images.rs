@@ -1,8 +1,9 @@
 //! Images of every sort, unmodified.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use run_docker_testkit::{Flavor, Person, docker, image, run_ok};
 
@@ -95,6 +96,25 @@ fn an_image_that_is_not_there_and_one_that_cannot_be() {
     world
         .run(&["--image", "Not/Valid", "", "", "true"])
         .fails(64, &["\"Not/Valid\" is no image name", "hint: write name:tag"]);
+    // Nobody listens there: the daemon is told at once.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("{}/lab/x:1", listener.local_addr().unwrap());
+    drop(listener);
+    let said = world.run(&["--image", &image, "", "", "true"]);
+    said.fails(125, &[&format!("fetching the image {image}"), "connection refused", "docker pull"]);
+}
+
+#[test]
+fn a_registry_that_says_nothing_is_not_waited_for() {
+    let world = world!();
+    // The kernel takes the connection; nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("{}/lab/x:1", silent.local_addr().unwrap());
+    let begun = Instant::now();
+    let said = world.run(&["--image", &image, "", "", "true"]);
+    let took = begun.elapsed().as_secs();
+    said.fails(125, &["asking the registry for", "(at most 10 s)", "no answer within 10 s", "docker pull"]);
+    assert!((10..40).contains(&took), "{took} s");
 }
 
 /// What the engine did for a person's launchers while something ran: to

@@ -107,6 +107,21 @@ fn facts_of_another_machine_decide_for_it() {
 }
 
 #[test]
+fn options_may_stand_before_a_subcommand() {
+    let world = world!();
+    assert!(world.run(&["-v", "--engine", "docker", "ps"]).ok().starts_with("NAME "));
+    assert!(world.run(&["--engine", "native", "image", "list", "--json"]).ok().starts_with('['));
+    let said = world.run(&["--image_name", "x:1", "-q", "config", "--json"]);
+    assert_eq!(values(&said, "image_name"), [("x:1".to_owned(), "--image".to_owned())]);
+    let said = world.run(&["--engine", "native", "exec", "nobody", "ls"]);
+    said.fails(64, &["you have no container \"nobody\""]);
+    let said = world.run(&["--engine", "docker", "image", "list"]);
+    said.fails(64, &["`image` is about the engine built in", "docker images"]);
+    let said = world.run(&["--image", "x:1", "ps"]);
+    said.fails(64, &["unexpected argument '--image'", "Usage: run-docker ps"]);
+}
+
+#[test]
 fn a_wrong_option_is_64() {
     let world = world!();
     for words in

@@ -1,25 +1,20 @@
 //! Findings about the machine: GPUs, granted ids, kernel, control groups.
 
 use super::{EngineAnswer, Finding, Survey};
-use crate::facts::{EngineKind, EngineMode};
+use crate::facts::{EngineKind, EngineMode, Gpu};
 
 /// Ids that images commonly use.
 const IDS_WANTED: u32 = 65_536;
 
 pub(super) fn gpus(survey: &Survey) -> Vec<Finding> {
     let gpus = &survey.gpus;
+    // Those that come as nodes need nothing of NVIDIA's.
+    let (amd, nvidia): (Vec<&Gpu>, Vec<&Gpu>) = gpus.gpus.iter().partition(|gpu| !gpu.nodes.is_empty());
     let mut found = Vec::new();
     if gpus.amd {
-        found.push(match gpus.amd_permitted {
-            true => Finding::note("gpus", "/dev/kfd: an AMD GPU; pass it on yourself")
-                .paste("run-docker --docker-args '--device /dev/kfd --device /dev/dri' '' '' bash"),
-            false => Finding::note("gpus", "/dev/kfd is an AMD GPU that you may not open").paste(format!(
-                "sudo usermod -aG render,video {}",
-                crate::words::quote(&survey.identity.name)
-            )),
-        });
+        found.push(amd_gpus(survey, &amd));
     }
-    if gpus.gpus.is_empty() {
+    if nvidia.is_empty() {
         if !gpus.driver.is_empty() {
             found.push(
                 Finding::problem(
@@ -33,12 +28,9 @@ pub(super) fn gpus(survey: &Survey) -> Vec<Finding> {
         }
         return found;
     }
-    let mut models: Vec<&str> = gpus.gpus.iter().map(|g| g.name.as_str()).collect();
-    models.dedup();
-    let count = gpus.gpus.len();
-    let instances: usize = gpus.gpus.iter().map(|g| g.mig.len()).sum();
+    let instances: usize = nvidia.iter().map(|g| g.mig.len()).sum();
     let mig = if instances > 0 { format!(", {instances} MIG instances") } else { String::new() };
-    let text = format!("{count} × {}{mig}, driver {}", models.join(", "), gpus.driver);
+    let text = format!("{}{mig}, driver {}", counted(&nvidia), gpus.driver);
     if !gpus.control_node {
         found.push(
             Finding::problem("gpus", text + "; /dev/nvidiactl is missing")
@@ -51,13 +43,45 @@ pub(super) fn gpus(survey: &Survey) -> Vec<Finding> {
     found
 }
 
-/// How GPUs get into a container of the engine that a run takes.
+fn amd_gpus(survey: &Survey, amd: &[&Gpu]) -> Finding {
+    if !survey.gpus.amd_permitted {
+        let name = crate::words::quote(&survey.identity.name);
+        return Finding::note("gpus", "/dev/kfd is of an AMD GPU, and you may not open it")
+            .paste(format!("sudo usermod -aG render,video {name}"));
+    }
+    if amd.is_empty() {
+        return Finding::note("gpus", "/dev/kfd is there, and AMD's driver lists no GPU")
+            .paste("sudo dmesg | grep -i amdgpu | tail");
+    }
+    Finding::ok("gpus", format!("{} of AMD; every engine hands on their nodes", counted(amd)))
+}
+
+fn counted(gpus: &[&Gpu]) -> String {
+    let mut models: Vec<&str> = gpus.iter().map(|g| g.name.as_str()).collect();
+    models.dedup();
+    format!("{} × {}", gpus.len(), models.join(", "))
+}
+
+/// How NVIDIA's GPUs get into a container of the engine that a run takes.
 fn handed_on(survey: &Survey) -> Finding {
     let gpus = &survey.gpus;
     if survey.choice.kind == EngineKind::Native {
         return match gpus.cdi_files.first() {
             Some(file) => Finding::ok("toolkit", format!("the native engine reads {file} (CDI)")),
             None => Finding::ok("toolkit", "the native engine binds the driver's files itself"),
+        };
+    }
+    if survey.choice.kind == EngineKind::Podman {
+        return match &survey.podman {
+            EngineAnswer::Yes(podman) if podman.cdi => {
+                Finding::ok("toolkit", format!("CDI: {}", gpus.cdi_files.join(", ")))
+            }
+            EngineAnswer::Yes(_) => Finding::problem(
+                "toolkit",
+                "Podman gives GPUs by CDI alone, and no file describes this machine's",
+            )
+            .paste("sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"),
+            _ => Finding::note("toolkit", "not known: Podman does not answer"),
         };
     }
     let EngineAnswer::Yes(docker) = &survey.docker else {

@@ -156,7 +156,7 @@ pub struct PlaceSurvey {
 /// GPUs.
 #[derive(Clone, Debug, Default)]
 pub struct GpuSurvey {
-    /// As the NVIDIA driver lists them.
+    /// As their drivers list them.
     pub gpus: Vec<Gpu>,
     /// Version of the NVIDIA driver's module; empty without one.
     pub driver: String,

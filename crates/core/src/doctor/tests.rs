@@ -98,6 +98,20 @@ fn gpu() -> Gpu {
     Gpu { index: 0, uuid: "GPU-aa".into(), name: "NVIDIA H100".into(), mig: vec![], nodes: vec![] }
 }
 
+fn amd_gpu() -> Gpu {
+    let nodes = ["/dev/kfd", "/dev/dri/renderD128"].map(str::to_owned).to_vec();
+    Gpu { index: 0, uuid: "GPU-0a".into(), name: "gfx90a".into(), mig: vec![], nodes }
+}
+
+/// A machine with AMD's alone is told nothing about NVIDIA's.
+#[test]
+fn gpus_of_amd_are_no_problem() {
+    let mut survey = well();
+    survey.gpus = GpuSurvey { gpus: vec![amd_gpu()], amd: true, amd_permitted: true, ..GpuSurvey::default() };
+    let found = findings(&survey);
+    assert!(found.iter().all(|f| f.level == Level::Ok && f.subject != "toolkit"), "{found:#?}");
+}
+
 #[test]
 fn a_good_machine_has_nothing_but_ok() {
     let found = findings(&well());

@@ -46,10 +46,11 @@ fn host_config(plan: &RunPlan) -> HostConfig {
     api_mounts.push(init_mount(&plan.init_volume(), &plan.init_digest));
     HostConfig {
         memory: plan.memory.map(|m| clamp(m.0)),
-        // As many as the user may have; Podman's own default is 2048.
+        // As many as the user may have; Podman's own default is 2048, and the -1 that
+        // Docker takes too would reach crun as it is, which cannot write it.
         pids_limit: Some(match plan.pids {
             Some(PidsLimit::At(number)) => number.into(),
-            Some(PidsLimit::Unlimited) | None => -1,
+            Some(PidsLimit::Unlimited) | None => 0,
         }),
         cpuset_cpus: plan.cpus.as_ref().map(ToString::to_string),
         cpuset_mems: plan.mems.as_ref().map(ToString::to_string),

@@ -319,19 +319,60 @@ pub(super) const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
         |s| {
             s.gpus.amd = true;
             s.gpus.amd_permitted = true;
+            s.gpus.gpus = vec![amd_gpu()];
+        },
+        Level::Ok,
+        "gpus",
+        "1 × gfx90a of AMD",
+        "",
+    ),
+    (
+        "AMD beside NVIDIA",
+        |s| {
+            with_gpu(s);
+            s.gpus.toolkit = true;
+            s.gpus.amd = true;
+            s.gpus.amd_permitted = true;
+            s.gpus.gpus.push(amd_gpu());
+        },
+        Level::Ok,
+        "gpus",
+        "1 × NVIDIA H100, driver 550.54",
+        "",
+    ),
+    (
+        "AMD without a GPU",
+        |s| {
+            s.gpus.amd = true;
+            s.gpus.amd_permitted = true;
         },
         Level::Note,
         "gpus",
-        "AMD",
-        "--device /dev/kfd",
+        "lists no GPU",
+        "grep -i amdgpu",
     ),
     (
         "AMD, closed",
-        |s| s.gpus.amd = true,
+        |s| {
+            s.gpus.amd = true;
+            s.gpus.gpus = vec![amd_gpu()];
+        },
         Level::Note,
         "gpus",
         "may not open",
         "usermod -aG render,video ann",
+    ),
+    (
+        "Podman without CDI",
+        |s| {
+            with_gpu(s);
+            s.choice.kind = EngineKind::Podman;
+            s.podman = EngineAnswer::Yes(EngineFacts::plain(EngineKind::Podman, EngineMode::Rootful));
+        },
+        Level::Problem,
+        "toolkit",
+        "by CDI alone",
+        "nvidia-ctk cdi generate",
     ),
     (
         "no ids",
