@@ -40,11 +40,19 @@ impl EnvFile {
                 Error::new(format!("reading {}", path.display())).with_source(e)
             }
         })?;
+        Self::parse_as(path, &text)
+    }
+
+    /// Reads the text of a file; what it is called says how.
+    ///
+    /// # Errors
+    /// No YAML, an entry that makes no sense.
+    pub(crate) fn parse_as(path: &Path, text: &str) -> Result<Self> {
         if path.extension().is_some_and(|e| e == "txt") {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             return Ok(Self { dependencies: lines.map(str::to_owned).collect(), ..Self::default() });
         }
-        Self::parse(&text).map_err(|e| e.with_hint(format!("the file is {}", path.display())))
+        Self::parse(text).map_err(|e| e.with_hint(format!("the file is {}", path.display())))
     }
 
     fn parse(text: &str) -> Result<Self> {

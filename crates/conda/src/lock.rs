@@ -16,6 +16,7 @@ use run_docker_lease::{Guard, INHERIT_VARIABLE, Options, Releaser, words};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::report;
 
 /// How long to wait, in seconds, where no flag says it.
 const TIMEOUT_VARIABLE: &str = "CONDA_LOCK_TIMEOUT";
@@ -87,10 +88,10 @@ pub(crate) fn take(context: &Context, prefix: &Path, timeout: Option<u64>) -> Re
         if !std::mem::replace(&mut told, true) {
             let who =
                 waiting.holder.as_ref().map_or_else(|| "another command".to_owned(), ToString::to_string);
-            eprintln!(
+            report::note(&format!(
                 "waiting for {who}, which changes {} (--lock-timeout SECONDS bounds the wait)",
                 prefix.display()
-            );
+            ));
         }
     });
     let guard = guard.map_err(|e| {

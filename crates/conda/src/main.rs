@@ -57,12 +57,12 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &words),
+        Err(error) => return usage(&error),
     };
     for warning in std::mem::take(&mut context.warnings) {
         report::warning(&context, &format!("WARNING: {warning}"));
     }
-    match dispatch(&mut context, cli) {
+    match dispatch(&mut context, cli).and_then(|code| report::arrived().map(|()| code)) {
         Ok(code) => code,
         Err(error) => ended(&error, json || context.json),
     }
@@ -134,7 +134,7 @@ async fn interruptions(interrupted: std::sync::Arc<std::sync::atomic::AtomicBool
     interrupted.store(true, Ordering::SeqCst);
     if !transaction::is_under_way() {
         lock::release_all();
-        eprintln!("\nCondaError: KeyboardInterrupt\n");
+        report::note("\nCondaError: KeyboardInterrupt\n");
         std::process::exit(130);
     }
 }
@@ -146,7 +146,7 @@ fn ended(error: &Error, json: bool) -> ExitCode {
 }
 
 /// Help goes to standard output with 0; a wrong command line is 2, as conda's.
-fn usage(error: &clap::Error, words: &[String]) -> ExitCode {
+fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     // Nothing to do about a closed stream.
@@ -154,8 +154,8 @@ fn usage(error: &clap::Error, words: &[String]) -> ExitCode {
     if asked {
         return ExitCode::SUCCESS;
     }
-    if let Some(advice) = words.iter().find_map(|word| nearest::advice(word)) {
-        eprintln!("\n  hint: {advice}");
+    if let Some(advice) = args::culprit(error).and_then(|word| nearest::advice(&word)) {
+        report::note(&format!("\n  hint: {advice}"));
     }
     ExitCode::from(2)
 }

@@ -2,7 +2,8 @@
 //! it (standard output), warnings, questions' context and progress to standard
 //! error; with --json standard output holds one JSON document and nothing else.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,12 +19,41 @@ pub(crate) fn say(context: &Context, text: &str) {
     }
 }
 
-/// Prints a line of what was asked for. A reader that has gone away (`conda
-/// list | head`) ends the program quietly.
+/// What kept a line from being written, other than that nobody reads any more.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line. Where its reader has gone away (`conda install … | head`) the
+/// command goes on: what it does matters more than what it says.
 pub(crate) fn line(text: &str) {
-    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
-        std::process::exit(0);
+    put(&format!("{text}\n"));
+}
+
+fn put(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if error.kind() != ErrorKind::BrokenPipe {
+            // The first one counts.
+            let _ = UNWRITTEN.set(error);
+        }
     }
+}
+
+/// What was printed has arrived, or nobody wanted it.
+///
+/// # Errors
+/// Some of it could not be written: what a file holds now is no answer.
+pub(crate) fn arrived() -> Result<()> {
+    match UNWRITTEN.get() {
+        None => Ok(()),
+        Some(error) => Err(Error::new("writing to standard output")
+            .with_source(error.to_string())
+            .with_hint("what was to be changed is changed; what was to be shown is not all there")),
+    }
+}
+
+/// Prints a line on standard error, where anybody reads it.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Prints a JSON document.
@@ -34,13 +64,14 @@ pub(crate) fn document(value: &Value) {
 /// Prints a warning.
 pub(crate) fn warning(context: &Context, text: &str) {
     if !context.json {
-        eprintln!("{text}");
+        note(text);
     }
 }
 
 /// The one place where an error is printed.
 pub(crate) fn failure(error: &Error, json: bool) {
-    if json {
+    // Where a document cannot be written, words go where they can be read.
+    if json && UNWRITTEN.get().is_none() {
         let mut value = json!({
             "caused_by": error.causes().first().cloned().unwrap_or_else(|| "None".to_owned()),
             "error": format!("{}: {error}", error.name()),
@@ -60,7 +91,7 @@ pub(crate) fn failure(error: &Error, json: bool) {
     let mut text = format!("\n{}: {error}\n", error.name());
     error.causes().iter().for_each(|cause| text += &format!("  cause: {cause}\n"));
     error.hints().iter().for_each(|hint| text += &format!("  hint: {hint}\n"));
-    eprintln!("{text}");
+    note(&text);
 }
 
 /// `Proceed ([y]/n)?`, as conda asks: nothing typed, or an input at its end,
@@ -90,11 +121,10 @@ pub(crate) fn ask(context: &Context, question: &str, default: bool) -> Result<()
     loop {
         // With --json, standard output is the document's.
         if context.json {
-            eprint!("{question} {choices}? ");
+            let _ = write!(std::io::stderr(), "{question} {choices}? ");
         } else {
-            print!("{question} {choices}? ");
+            put(&format!("{question} {choices}? "));
         }
-        std::io::stdout().flush().context(|| "asking".to_owned())?;
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
         read.context(|| "cannot read from stdin".to_owned())?;
@@ -104,12 +134,12 @@ pub(crate) fn ask(context: &Context, question: &str, default: bool) -> Result<()
             "y" | "yes" => true,
             "n" | "no" => false,
             other => {
-                println!("Invalid choice: {other}");
+                line(&format!("Invalid choice: {other}"));
                 continue;
             }
         };
         if !context.json {
-            println!("\n");
+            line("\n");
         }
         return if yes { Ok(()) } else { Err(Error::exit("CondaSystemExit", "Exiting.")) };
     }
@@ -145,12 +175,12 @@ impl Progress {
 
     /// A step begins.
     pub(crate) fn step(&self, name: &str) -> Step {
-        let spinner = ProgressBar::with_draw_target(None, target(self.terminal));
-        spinner.set_message(format!("{name}: "));
-        spinner.set_style(
-            ProgressStyle::with_template("{msg}{spinner}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-        );
+        let style = ProgressStyle::with_template("{msg}{spinner}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        // All of it before the first look: there is nothing of another shape to be seen.
+        let spinner = ProgressBar::with_draw_target(None, target(self.terminal))
+            .with_style(style)
+            .with_message(format!("{name}: "));
         if self.terminal {
             spinner.enable_steady_tick(Duration::from_millis(100));
         }
@@ -159,15 +189,16 @@ impl Progress {
 
     /// Downloads of so many bytes begin.
     pub(crate) fn start(&self, bytes: u64) {
+        // The title first: it would move what is drawn below it.
+        if !self.quiet {
+            line("\nDownloading and Extracting Packages:");
+        }
         let template = "{msg} {bytes:>10} / {total_bytes} [{bar:30}] {bytes_per_sec} {eta}";
         self.bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
-        self.bar.set_length(bytes);
         self.bar.set_message("Downloading and extracting packages");
-        if !self.quiet {
-            println!("\nDownloading and Extracting Packages:");
-        }
+        self.bar.set_length(bytes);
     }
 
     /// So many bytes more.
@@ -189,7 +220,7 @@ impl Progress {
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
         if !self.quiet {
-            println!();
+            line("");
         }
     }
 }
@@ -214,7 +245,7 @@ impl Step {
         if !self.quiet {
             // As conda's spinner looks to a person, and to a pipe.
             let working = if std::io::stdout().is_terminal() { "" } else { "...working... " };
-            println!("{}: {working}{how}", self.name);
+            line(&format!("{}: {working}{how}", self.name));
         }
     }
 }

@@ -218,6 +218,14 @@ fn unsatisfiable(error: SolveError, attempt: &Attempt) -> Error {
     }
 }
 
+/// Names asked for that no channel has at all.
+pub(crate) fn unknown<'r>(request: &'r Request, available: &[RepoData]) -> Vec<&'r str> {
+    let known: BTreeSet<&str> =
+        repodata::records(available).map(|r| r.package_record.name.as_normalized()).collect();
+    let installed = |name: &str| request.installed.iter().any(|one| one.name() == name);
+    request.asked.iter().map(Spec::name).filter(|name| !known.contains(name) && !installed(name)).collect()
+}
+
 /// Wishes that no package of any channel fulfils.
 fn missing(request: &Request, available: &[RepoData], urls: &[String]) -> Result<()> {
     let mut absent = Vec::new();
@@ -252,9 +260,6 @@ fn missing(request: &Request, available: &[RepoData], urls: &[String]) -> Result
         absent.join("\n"),
         channels.join("\n")
     );
-    if hints.is_empty() {
-        hints.push("conda search '*PART*' finds packages by a part of their name; -c CHANNEL searches one more channel".to_owned());
-    }
     Err(hints.into_iter().fold(Error::named("PackagesNotFoundError", message), Error::with_hint))
 }
 

@@ -197,3 +197,21 @@ fn certificates_are_verified_against_what_the_configuration_names() {
     let said = world.fails(1, "search x");
     assert!(said.contains("client_ssl_cert") && said.contains("hint: "), "{said}");
 }
+
+#[test]
+fn an_environment_file_can_lie_on_a_server() {
+    let (world, server) = served(SOON);
+    std::fs::write(world.channel().join("environment.yml"), "name: a\ndependencies: [x]\n").unwrap();
+    let url = format!("{}/environment.yml", server.url());
+    world.ok(&format!("env create -f {url}"));
+    assert_eq!(world.packages("a"), ["x 1.0"]);
+    world.ok(&format!("env update {url}"));
+    let said = world.fails(1, &format!("env create -n b {}/nothing.yml", server.url()));
+    assert!(
+        said.contains("CondaHTTPError") && said.contains("/nothing.yml") && said.contains("404"),
+        "{said}"
+    );
+    let said = world.fails(1, &format!("env create -n b --offline {url}"));
+    assert!(said.contains("offline"), "{said}");
+    assert!(!world.env("b").exists());
+}

@@ -89,3 +89,16 @@ fn what_a_file_leaves_out_is_said() {
     let said = world.fails(1, "env create");
     assert!(said.contains("packages of 'npm' cannot be installed"), "{said}");
 }
+
+#[test]
+fn python_sources_are_compiled_and_what_comes_of_it_is_the_packages() {
+    let world = world();
+    world.ok("create -y -n a python=3.11 six=1.16.0");
+    let compiled = "lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc";
+    assert!(world.env("a").join(compiled).is_file());
+    let record = world.env("a").join("conda-meta/six-1.16.0-pyhd8ed1ab_0.json");
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert!(record["files"].as_array().unwrap().contains(&compiled.into()));
+    world.ok("remove -y -n a six");
+    assert!(!world.env("a").join(compiled).exists());
+}

@@ -238,3 +238,130 @@ fn what_is_not_there_is_an_error_that_says_what_is() {
         "{said}"
     );
 }
+
+#[test]
+fn a_name_typed_wrong_is_told_what_it_most_likely_stands_for() {
+    let world = world();
+    for words in ["create -y -n a othr", "search othr"] {
+        let said = world.fails(1, words);
+        assert!(said.contains("PackagesNotFoundError") && said.contains("othr: is other meant?"), "{said}");
+    }
+    let said = world.fails(1, "create -y -n a othr tool=9 nothing-like-it");
+    for hint in
+        ["othr: is other meant?", "tool is there in these versions: 1.1, 1.0", "conda search '*PART*'"]
+    {
+        assert!(said.contains(hint), "{said}");
+    }
+    let said = world.fails(1, "update -n base conda");
+    assert!(said.contains("this conda is a program of the image"), "{said}");
+}
+
+/// `conda env create` is no change of an environment that is there, and no end of it.
+#[test]
+fn an_environment_of_the_files_name_stays_unless_it_may_go() {
+    let world = world();
+    world.ok("create -y -n a tool=1.0");
+    std::fs::write(world.path("environment.yml"), "name: a\ndependencies: [other]\n").unwrap();
+    std::fs::write(world.env("a").join("mine"), "").unwrap();
+    let before = world.tree("a");
+    for words in ["env create", "env create --dry-run", "env create --json"] {
+        let output = world.run(words);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains("prefix already exists") && said.contains("conda env update"), "{said}");
+        assert_eq!(world.tree("a"), before, "{words}");
+    }
+    std::fs::write(world.path("bad.yml"), "name: a\ndependencies: [nothing-like-it]\n").unwrap();
+    world.fails(1, "env create -y -f bad.yml");
+    assert_eq!(world.tree("a"), before, "a creation that fails brings it back");
+    world.ok("env create -y");
+    assert_eq!(world.packages("a"), ["other 3.0"]);
+    assert!(!world.env("a").join("mine").exists());
+    world.ok("create -y -n b tool");
+    let before = world.tree("b");
+    assert!(world.fails(1, "rename -y -n a b").contains("prefix already exists"));
+    assert_eq!(world.tree("b"), before);
+    // What is no environment is nobody's to replace.
+    std::fs::create_dir_all(world.path("dir")).unwrap();
+    std::fs::write(world.path("dir/mine"), "").unwrap();
+    let said = world.fails(1, "create -y -p dir other");
+    assert!(said.contains("prefix already exists") && said.contains("it is no environment"), "{said}");
+    assert!(world.path("dir/mine").exists());
+}
+
+#[test]
+fn a_command_runs_in_what_activation_makes() {
+    let script = "set -- other words\nexport FROM_SCRIPT=\"$CONDA_PREFIX\"\n";
+    let world = World::new(&[
+        Package::new("plain", "1.0").file("bin/here", "#!/bin/sh\necho plain\n"),
+        Package::new("vars", "1.0")
+            .file("etc/conda/env_vars.d/vars.json", "{\"FROM_PACKAGE\": \"it's\"}")
+            .file("etc/conda/activate.d/vars.sh", script)
+            .file("etc/conda/deactivate.d/vars.sh", "export LEFT=vars\n"),
+    ]);
+    world.ok("create -y -n a vars");
+    world.ok("create -y -n b plain");
+    let inside = |more: &[(&str, String)], name: &str, words: &[&str]| {
+        let mut command = world.command(&format!("run -n {name}"));
+        let output = command.args(words).envs(more.iter().cloned()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let show = [
+        "sh",
+        "-c",
+        "echo \"$FROM_PACKAGE|$FROM_SCRIPT|$CONDA_SHLVL|$CONDA_DEFAULT_ENV|$LEFT|$1\"",
+        "sh",
+        "an arg",
+    ];
+    assert_eq!(inside(&[], "a", &show), format!("it's|{}|1|a||an arg\n", world.env("a").display()));
+    // From within another one, which is left: its scripts and its part of PATH.
+    let (a, bin) = (world.env("a"), world.env("a").join("bin"));
+    let active = [
+        ("CONDA_SHLVL", "1".to_owned()),
+        ("CONDA_PREFIX", a.display().to_string()),
+        ("CONDA_DEFAULT_ENV", "a".to_owned()),
+        ("PATH", format!("{}:/usr/bin:/bin", bin.display())),
+    ];
+    assert_eq!(inside(&active, "b", &show), "||2|b|vars|an arg\n");
+    let path = inside(&active, "b", &["sh", "-c", "echo $PATH"]);
+    assert!(path.starts_with(&format!("{}/bin:", world.env("b").display())), "{path}");
+    assert!(!path.contains(&bin.display().to_string()), "{path}");
+    assert_eq!(inside(&active, "b", &["here"]), "plain\n");
+    assert_eq!(inside(&[], "base", &["sh", "-c", "echo $CONDA_DEFAULT_ENV"]), "base\n");
+    let said = world.fails(2, "run -n a --dev true");
+    assert!(said.contains("the command comes after") || said.contains("no flag of conda run"), "{said}");
+    let said = world.fails(1, "run -n b --cwd /no/such/place true");
+    assert!(said.contains("/no/such/place is no directory"), "{said}");
+}
+
+#[test]
+fn what_a_package_brought_goes_with_it_but_python_stays() {
+    let world = World::new(&[
+        Package::new("python", "3.11.4").needs("base-lib").file("bin/python3.11", "#!/bin/sh\nexit 0\n"),
+        Package::new("base-lib", "1.0"),
+        Package::new("lib", "1.0"),
+        Package::new("pure", "1.0").needs("python").needs("lib"),
+    ]);
+    world.ok("create -y -n a pure");
+    world.ok("remove -y -n a pure");
+    assert_eq!(world.packages("a"), ["base-lib 1.0", "python 3.11.4"]);
+    world.ok("remove -y -n a python");
+    assert_eq!(world.packages("a"), Vec::<String>::new());
+}
+
+#[test]
+fn what_people_type_twice_or_apart_is_understood_or_explained() {
+    let world = world();
+    world.ok("create -y -n wrong -n a -yq --yes tool=1.0");
+    assert_eq!(world.packages("a"), ["base-lib 1.1", "tool 1.0"]);
+    assert!(!world.env("wrong").exists());
+    let said = world.fails(1, "install -y -n a tool 1.1");
+    assert!(said.contains("1.1: a version belongs to its package: NAME=1.1"), "{said}");
+    std::fs::write(world.path("requirements.txt"), "other==3.0 # why\n-e .\n").unwrap();
+    let said = world.fails(1, "install -y -n a --file requirements.txt");
+    assert!(
+        said.contains("Invalid spec '-e .'") && said.contains("pip install -r requirements.txt"),
+        "{said}"
+    );
+}

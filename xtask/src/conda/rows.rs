@@ -117,6 +117,11 @@ pub(super) const ROWS: &[Row] = &[
         &[Code, Env("three"), Vars("three")],
     ),
     row("remove with what needs it", "conda remove -y -n one python-dateutil --json", &[Code, Env("one")]),
+    row(
+        "remove what brought python",
+        "conda create -y -q -n brought pandas >/dev/null && conda remove -y -n brought pandas",
+        &[Code, Env("brought")],
+    ),
     row("install without dependencies", "conda install -y -n three --no-deps tqdm", &[Code, Env("three")]),
     row("link scripts", "conda install -y -n two post-link-demo", &[Code, Env("two")]),
     row(
@@ -138,12 +143,23 @@ pub(super) const ROWS: &[Row] = &[
         "conda env create -y -q -f environment.yml",
         &[Code, Env("from-file"), Vars("from-file")],
     ),
+    row(
+        "env create of what exists",
+        "conda env create -q -f smaller.yml -n from-file </dev/null",
+        &[Code, Env("from-file")],
+    ),
+    row("env create in its place", "conda env create -y -q -f environment.yml", &[Code, Env("from-file")]),
     row("env update --prune", "conda env update -q -f smaller.yml --prune", &[Code, Env("from-file")]),
     row("rename", "conda rename -n required renamed", &[Code, Env("renamed")]),
     // Running in it.
     row(
         "run",
         "conda run -n two python -c 'import os, sys; print(os.environ[\"CONDA_DEFAULT_ENV\"]); sys.exit(37)'",
+        &[Code, Text],
+    ),
+    row(
+        "run with a package's variables",
+        "conda run -n three bash -c 'echo $CONDA_SHLVL $OWN $CONDA_PROMPT_MODIFIER; env | grep -c ^FROM_' | head -2",
         &[Code, Text],
     ),
     row(

@@ -25,6 +25,10 @@ fn start(place: &Place) -> Result<Child, String> {
     let up = place.sandbox.project().join("up");
     place.wait_for("the start", || Ok(up.exists()))?;
     fs::remove_file(up).map_err(|e| e.to_string())?;
+    // A store that goes before the start is told is an error, and a right one.
+    let runs = place.store().join("run");
+    let told = || names(&runs).iter().any(|run| runs.join(run).join("pid").exists());
+    place.wait_for("the register's entry", || Ok(told()))?;
     run.map_err(|e| e.to_string())
 }
 

@@ -11,7 +11,8 @@ pub(crate) use env::{EnvArgs, EnvConfigWhat, EnvCreateArgs, EnvUpdateArgs, EnvVe
 
 /// Environments and packages.
 #[derive(Parser, Debug)]
-#[command(name = "conda", disable_version_flag = true, max_term_width = 100)]
+// A flag may be said twice (scripts append their own), and the last value counts.
+#[command(name = "conda", disable_version_flag = true, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Cli {
     /// Show the conda version number and exit
     #[arg(short = 'V', long, global = true)]
@@ -59,6 +60,22 @@ pub(crate) enum Command {
     Activate(ShellWords),
     /// Deactivate the active environment (in a shell that has conda's hook)
     Deactivate(ShellWords),
+}
+
+/// The word that a wrong command line fails for, where it is a flag or a verb
+/// that is not known.
+pub(crate) fn culprit(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let kind = match error.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue => ContextKind::InvalidArg,
+        _ => return None,
+    };
+    match error.get(kind)? {
+        // `--solver <SOLVER>`, where it is the value that is not known.
+        ContextValue::String(word) => word.split_whitespace().next().map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// Which environment is meant.

@@ -17,7 +17,7 @@ use crate::report::{self, Progress};
 use crate::solve::{self, Mode, Request};
 use crate::spec::Spec;
 use crate::transaction::{self, Plan};
-use crate::{channels, envs, explicit, history, lock, moved, records, system};
+use crate::{channels, envs, explicit, history, lock, moved, nearest, records, system};
 
 /// A wish about an environment.
 #[derive(Clone, Debug)]
@@ -72,7 +72,17 @@ impl Wish {
             let path = context.absolute(Path::new(file));
             let text = std::fs::read_to_string(&path).context(|| format!("reading {}", path.display()))?;
             match explicit::parse(&text) {
-                explicit::Listed::Specs(specs) => all.extend(specs),
+                explicit::Listed::Specs(specs) => {
+                    // Read here for the sake of the error, which names the file.
+                    for word in specs.iter().filter(|word| !explicit::is_archive(word)) {
+                        Spec::parse(word).map_err(|e| {
+                            e.with_hint(format!(
+                                "it stands in {file}; what pip alone understands, pip installs: pip install -r {file}"
+                            ))
+                        })?;
+                    }
+                    all.extend(specs);
+                }
                 explicit::Listed::Explicit(urls) => self.archives.extend(urls),
             }
         }
@@ -201,7 +211,8 @@ async fn solved(
         Ok(solution) => solution,
         Err(error) => {
             step.failed();
-            return Err(error);
+            let hints = nearest_names(&index, &solve::unknown(&request, &available)).await;
+            return Err(hints.into_iter().fold(error, Error::with_hint));
         }
     };
     step.done();
@@ -227,6 +238,30 @@ async fn solved(
     plan.update_specs.sort();
     plan.neutered_specs = neutered;
     Ok(plan)
+}
+
+/// What the names that no channel has most likely stand for.
+pub(crate) async fn nearest_names(index: &Index, unknown: &[&str]) -> Vec<String> {
+    if unknown.is_empty() {
+        return Vec::new();
+    }
+    // Help only: that it cannot be had is no failure of its own.
+    let names = index.names().await.unwrap_or_default();
+    let near = |name: &&str| {
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Some(format!("{name}: a version belongs to its package: NAME={name}"));
+        }
+        let names = names.iter().map(rattler_conda_types::PackageName::as_normalized);
+        nearest::meant(name, &nearest::packages(name, names))
+    };
+    let mut hints: Vec<String> = unknown.iter().filter_map(near).collect();
+    if hints.len() < unknown.len() {
+        hints.push(
+            "conda search '*PART*' finds packages by a part of their name; -c CHANNEL searches one more channel"
+                .to_owned(),
+        );
+    }
+    hints
 }
 
 /// `--no-deps` and `--only-deps`.

@@ -19,7 +19,7 @@ use crate::{envs, transaction};
 pub(crate) async fn run(context: &mut Context, args: CreateArgs) -> Result<()> {
     context.prompt(&args.prompt);
     context.channels(&args.channels)?;
-    let (prefix, _lock) = new_prefix(context, &args.target, args.solve.lock_timeout)?;
+    let (prefix, _lock) = new_prefix(context, &args.target, Existing::MayGo, args.solve.lock_timeout)?;
     let wanted = args.target.name.clone().unwrap_or_else(|| prefix.display().to_string());
     if let Some(source) = &args.clone {
         if !args.packages.is_empty() {
@@ -66,6 +66,15 @@ pub(crate) fn add_defaults(context: &Context, wish: &mut Wish) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of an environment that has the new one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is replaced, if that is what is wanted
+    MayGo,
+    /// It stays: an error, with what to do instead
+    Stays(&'static str),
+}
+
 /// Where the new environment will be, and the right to make it there: taken
 /// before the first look, since what lies there may be another's half-made one.
 ///
@@ -74,6 +83,7 @@ pub(crate) fn add_defaults(context: &Context, wish: &mut Wish) -> Result<()> {
 pub(crate) fn new_prefix(
     context: &Context,
     target: &Target,
+    existing: Existing,
     timeout: Option<u64>,
 ) -> Result<(PathBuf, Option<Lock>)> {
     if target.name.is_none() && target.prefix.is_none() {
@@ -96,6 +106,9 @@ pub(crate) fn new_prefix(
         }
     }
     if envs::is_environment(&prefix) {
+        if let Existing::Stays(instead) = existing {
+            return Err(taken(&prefix).with_hint(instead));
+        }
         if context.dry_run {
             return Err(Error::value("Cannot `create --dry-run` with an existing conda environment"));
         }
@@ -107,12 +120,14 @@ pub(crate) fn new_prefix(
     Ok((prefix, lock))
 }
 
+fn taken(prefix: &Path) -> Error {
+    Error::value(format!("prefix already exists: {}", prefix.display()))
+}
+
 fn vacant(prefix: &Path) -> Result<()> {
     let taken = || {
-        Error::value(format!("prefix already exists: {}", prefix.display())).with_hint(format!(
-            "conda remove -p {0} --all removes it, conda install -p {0} changes it",
-            prefix.display()
-        ))
+        taken(prefix)
+            .with_hint("it is no environment: move away what lies there, or name another place with -p")
     };
     match std::fs::read_dir(prefix).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),

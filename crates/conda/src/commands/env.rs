@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::change::{self, Wish};
-use super::{create, env_vars, export, info, remove};
+use super::create::{self, Existing};
+use super::{env_vars, export, info, remove, replaced};
 use crate::args::{EnvArgs, EnvCreateArgs, EnvUpdateArgs, EnvVerb, Target};
 use crate::context::Context;
 use crate::envfile::EnvFile;
 use crate::error::{Error, Result};
 use crate::solve::Mode;
 use crate::spec::Spec;
-use crate::{envs, lock, pip, report};
+use crate::{envs, lock, net, pip, report};
 
 /// Runs it.
 ///
@@ -46,14 +47,20 @@ pub(crate) async fn run(context: &mut Context, args: EnvArgs) -> Result<()> {
     }
 }
 
-/// The file that is meant: named, else `environment.yml` here.
-fn file(
+/// The file that is meant (named, by a URL too, else `environment.yml` here),
+/// and the directory that paths in it start from.
+async fn file(
     context: &Context,
     named: Option<&PathBuf>,
     definition: Option<&String>,
 ) -> Result<(PathBuf, EnvFile)> {
     let named = named.cloned().or_else(|| definition.map(PathBuf::from));
     let path = match named {
+        Some(path) if path.to_str().is_some_and(is_url) => {
+            let url = path.display().to_string();
+            let text = net::text(context, &url).await?;
+            return Ok((context.cwd.clone(), EnvFile::parse_as(&path, &text)?));
+        }
         Some(path) => context.absolute(&path),
         None => {
             let yml = context.cwd.join("environment.yml");
@@ -61,7 +68,11 @@ fn file(
         }
     };
     let file = EnvFile::read(&path)?;
-    Ok((path, file))
+    Ok((path.parent().unwrap_or(&context.cwd).to_owned(), file))
+}
+
+fn is_url(word: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| word.starts_with(scheme))
 }
 
 /// Channels of the file come before those configured; `nodefaults` means that
@@ -109,7 +120,7 @@ async fn create_from_file(context: &mut Context, args: EnvCreateArgs) -> Result<
     context.channels(&args.channels)?;
     // As conda: whoever has written a file is not asked again.
     context.yes = true;
-    let (path, file) = file(context, args.file.as_ref(), args.definition.as_ref())?;
+    let (dir, file) = file(context, args.file.as_ref(), args.definition.as_ref()).await?;
     apply_channels(context, &file);
     let mut target = args.target.clone();
     if target.name.is_none() && target.prefix.is_none() {
@@ -117,22 +128,27 @@ async fn create_from_file(context: &mut Context, args: EnvCreateArgs) -> Result<
             Target { name: file.name.clone(), prefix: file.prefix.clone().filter(|_| file.name.is_none()) };
     }
     if target.name.is_none() && target.prefix.is_none() {
-        return Err(Error::named(
-            "SpecNotFound",
-            format!("{} has no name for the environment", path.display()),
-        )
-        .with_hint("conda env create -n NAME"));
+        return Err(Error::named("SpecNotFound", "the environment file has no name for the environment")
+            .with_hint("conda env create -n NAME"));
     }
+    let existing = if args.prompt.yes {
+        Existing::MayGo
+    } else {
+        Existing::Stays("conda env update changes it, conda env create -y replaces it; -n NAME makes another")
+    };
     // Until pip has done its part as well.
-    let (prefix, _lock) = create::new_prefix(context, &target, args.solve.lock_timeout)?;
+    let (prefix, _lock) = create::new_prefix(context, &target, existing, args.solve.lock_timeout)?;
     let mut wish = Wish::new(prefix.clone(), &args.solve);
     wish.create = true;
     wish.specs = specs(context, &file)?;
     if !args.no_default_packages {
         create::add_defaults(context, &mut wish)?;
     }
-    change::fulfil(context, wish).await?;
-    finish(context, &prefix, &path, &file)?;
+    let replaced = replaced::set_aside(&prefix)?;
+    let done = change::fulfil(context, wish).await;
+    replaced.end(done.is_ok())?;
+    done?;
+    finish(context, &prefix, &dir, &file)?;
     create::say_activate(context, &target.name.unwrap_or_else(|| prefix.display().to_string()));
     Ok(())
 }
@@ -141,7 +157,7 @@ async fn update_from_file(context: &mut Context, args: EnvUpdateArgs) -> Result<
     context.prompt(&args.prompt);
     context.channels(&args.channels)?;
     context.yes = true;
-    let (path, file) = file(context, args.file.as_ref(), args.definition.as_ref())?;
+    let (dir, file) = file(context, args.file.as_ref(), args.definition.as_ref()).await?;
     apply_channels(context, &file);
     let mut target = args.target.clone();
     if target.name.is_none() && target.prefix.is_none() {
@@ -163,13 +179,13 @@ async fn update_from_file(context: &mut Context, args: EnvUpdateArgs) -> Result<
     wish.mode = Mode::UpdateAsked;
     wish.prune = args.prune;
     change::fulfil(context, wish).await?;
-    finish(context, &prefix, &path, &file)?;
+    finish(context, &prefix, &dir, &file)?;
     create::say_activate(context, &target.name.unwrap_or_else(|| prefix.display().to_string()));
     Ok(())
 }
 
 /// What comes after conda's packages: variables, and pip's packages.
-fn finish(context: &Context, prefix: &Path, path: &Path, file: &EnvFile) -> Result<()> {
+fn finish(context: &Context, prefix: &Path, dir: &Path, file: &EnvFile) -> Result<()> {
     if !file.variables.is_empty() {
         env_vars::change(prefix, |vars| vars.extend(file.variables.clone()))?;
     }
@@ -177,5 +193,5 @@ fn finish(context: &Context, prefix: &Path, path: &Path, file: &EnvFile) -> Resu
         return Ok(());
     }
     report::say(context, &format!("Installing pip dependencies: {}", file.pip.join(" ")));
-    pip::install(context, prefix, path.parent().unwrap_or(&context.cwd), &file.pip)
+    pip::install(context, prefix, dir, &file.pip)
 }

@@ -60,7 +60,11 @@ pub(crate) async fn update(context: &mut Context, args: UpdateArgs) -> Result<()
                     spec.name()
                 ),
             )
-            .with_hint(format!("conda install {}", spec.name())));
+            .with_hint(if prefix == context.root {
+                "base is empty: this conda is a program of the image, and a new image brings a new one; -n NAME names an environment".to_owned()
+            } else {
+                format!("conda install {}", spec.name())
+            }));
         }
     }
     change::fulfil(context, wish).await.map(drop)

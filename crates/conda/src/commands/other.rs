@@ -5,7 +5,8 @@ use std::path::Path;
 use rattler_conda_types::Matches as _;
 use serde_json::json;
 
-use super::{clone, create, remove};
+use super::create::{self, Existing};
+use super::{clone, remove};
 use crate::args::{CompareArgs, RenameArgs, SolveArgs, Target};
 use crate::context::Context;
 use crate::envfile::EnvFile;
@@ -82,7 +83,8 @@ pub(crate) async fn rename(context: &mut Context, args: RenameArgs) -> Result<()
             _locks.push(lock::take(context, prefix, args.lock_timeout)?);
         }
     }
-    let (prefix, _lock) = create::new_prefix(context, &target, args.lock_timeout)?;
+    let existing = Existing::Stays("conda env remove -n NAME makes room for it");
+    let (prefix, _lock) = create::new_prefix(context, &target, existing, args.lock_timeout)?;
     let absolute = source.display().to_string();
     clone::run(context, &absolute, &prefix, &SolveArgs::default()).await?;
     context.yes = true;

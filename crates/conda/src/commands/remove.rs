@@ -37,8 +37,10 @@ pub(crate) async fn run(context: &mut Context, args: RemoveArgs) -> Result<()> {
     let installed = records::read(&prefix)?;
     let mut going = leaving(&installed, &specs, !args.force_remove)?;
     if !args.force_remove {
-        let asked = history::requested(&history::read(&prefix)?);
-        going.extend(orphans(&installed, &going, &asked.into_keys().collect()));
+        let mut asked: BTreeSet<String> = history::requested(&history::read(&prefix)?).into_keys().collect();
+        // As conda: whoever removes what brought python along does not mean python.
+        asked.insert("python".to_owned());
+        going.extend(orphans(&installed, &going, &asked));
     }
     let wanted: Vec<_> = installed
         .iter()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rattler_conda_types::{Matches as _, RepoDataRecord};
 use serde_json::Value;
 
+use super::change;
 use crate::args::SearchArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -32,11 +33,19 @@ pub(crate) async fn run(context: &mut Context, args: SearchArgs) -> Result<()> {
     let mut found = found?;
     if found.is_empty() {
         let urls: Vec<String> = index.urls().iter().map(|url| format!("  - {url}")).collect();
-        return Err(Error::named(
+        let error = Error::named(
             "PackagesNotFoundError",
-            format!("The following packages are not available from current channels:\n\n  - {query}\n\nCurrent channels:\n\n{}", urls.join("\n")),
-        )
-        .with_hint(format!("conda search '*{}*' finds packages by a part of their name", query.trim_matches('*'))));
+            format!(
+                "The following packages are not available from current channels:\n\n  - {query}\n\nCurrent channels:\n\n{}",
+                urls.join("\n")
+            ),
+        );
+        let name = Spec::parse(&query).ok().filter(|_| !query.contains('*'));
+        let hints = match &name {
+            Some(spec) => change::nearest_names(&index, &[spec.name()]).await,
+            None => Vec::new(),
+        };
+        return Err(hints.into_iter().fold(error, Error::with_hint));
     }
     found.sort_by(|a, b| {
         (a.package_record.name.as_normalized(), &a.package_record)

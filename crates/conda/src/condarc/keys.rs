@@ -44,6 +44,13 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
 }
 
+impl Key {
+    /// The words that it can have, where they are few.
+    pub(crate) fn words(&self) -> Option<&'static [&'static str]> {
+        (self.name == "channel_priority").then_some(&["strict", "flexible", "disabled"])
+    }
+}
+
 const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
     Key { name, alias: None, kind, usage: Use::Honoured, about, default }
 }

@@ -143,6 +143,11 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
     }
 }
 
+/// One of the words that a key may have; true and false are old names of two.
+fn known(words: &[&str], text: &str) -> bool {
+    truth(text).is_some() || words.contains(&text.to_lowercase().as_str())
+}
+
 /// Sees that a value is what its key holds.
 pub(crate) fn check(key: &Key, value: &Value, source: &str) -> Result<()> {
     let good = match key.kind {
@@ -153,7 +158,10 @@ pub(crate) fn check(key: &Key, value: &Value, source: &str) -> Result<()> {
             matches!(value, Value::Null)
                 || scalar(value).is_some_and(|t| t.parse::<f64>().is_ok() || truth(&t).is_some())
         }
-        Kind::Text => !matches!(value, Value::Sequence(_) | Value::Mapping(_)),
+        Kind::Text => {
+            !matches!(value, Value::Sequence(_) | Value::Mapping(_))
+                && key.words().is_none_or(|words| scalar(value).is_none_or(|t| known(words, &t)))
+        }
         Kind::List(_) => !matches!(value, Value::Mapping(_)),
         Kind::Map => matches!(value, Value::Null | Value::Mapping(_)),
     };
@@ -163,6 +171,7 @@ pub(crate) fn check(key: &Key, value: &Value, source: &str) -> Result<()> {
     let wanted = match key.kind {
         Kind::Bool => "true or false",
         Kind::Number => "a number",
+        Kind::Text if key.words().is_some() => key.about.trim_end_matches('.'),
         Kind::Text => "one value",
         Kind::List(_) => "a list",
         Kind::Map => "names with values",
@@ -192,6 +201,17 @@ mod tests {
         assert_eq!(settings.list("create_default_packages"), Vec::<String>::new());
         assert_eq!(Settings::default().list("channels"), ["conda-forge"]);
         assert!((Settings::default().number("remote_connect_timeout_secs") - 9.15).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_word_that_means_nothing_is_an_error_where_it_is_written() {
+        let key = keys::find("channel_priority").unwrap();
+        let checked = |text: &str| check(key, &serde_yaml::from_str(text).unwrap(), "the file");
+        for good in ["strict", "Flexible", "disabled", "true", "false", "null"] {
+            assert!(checked(good).is_ok(), "{good}");
+        }
+        let error = checked("sometimes").unwrap_err().to_string();
+        assert_eq!(error, "channel_priority: the file sets something else than strict, flexible or disabled");
     }
 
     #[test]

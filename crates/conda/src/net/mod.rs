@@ -62,6 +62,28 @@ pub(crate) fn client(context: &Context) -> Result<ClientWithMiddleware> {
     Ok(ClientWithMiddleware::from(builder.build().context(|| "setting up the HTTP client".to_owned())?))
 }
 
+/// A text from a server.
+///
+/// # Errors
+/// The server does not answer, or has no such file.
+pub(crate) async fn text(context: &Context, url: &str) -> Result<String> {
+    if context.settings.flag("offline") {
+        return Err(Error::named(
+            "OfflineError",
+            format!("reading {url}: the network may not be used (offline)"),
+        )
+        .with_hint("run the command without --offline, or with a file on this machine"));
+    }
+    let client = client(context)?;
+    let got: Result<String, reqwest_middleware::Error> =
+        async { Ok(client.get(url).send().await?.error_for_status()?.text().await?) }.await;
+    got.map_err(|e| {
+        Error::named("CondaHTTPError", format!("reading {url}")).with_source(e).with_hint(
+            "is it the address of the file itself (a site's \"raw\" one)? proxy_servers in .condarc names a proxy",
+        )
+    })
+}
+
 /// What servers are told.
 pub(crate) fn user_agent() -> String {
     format!("conda/{} run-docker-conda/{}", crate::CONDA_VERSION, env!("CARGO_PKG_VERSION"))

@@ -52,7 +52,7 @@ pub(crate) fn run(prefix: &Path, root: &Path, record: &RepoDataRecord, when: Whe
         .output();
     let messages = prefix.join(".messages.txt");
     if let Ok(text) = std::fs::read_to_string(&messages) {
-        eprintln!("{}", text.trim_end());
+        crate::report::note(text.trim_end());
         let _ = std::fs::remove_file(&messages);
     }
     let failed = || {
