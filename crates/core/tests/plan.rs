@@ -318,8 +318,7 @@ fn ports_that_a_network_makes_void_are_told() {
         ("-p 8080:80 -p 9000:9000 --network bridge", &[]),
         ("-p 8080:80 -p 9000:9000", &[]),
     ] {
-        let mut case = Case::default();
-        case.options = vec![(Key::DockerArgs, flags)];
+        let case = Case { options: vec![(Key::DockerArgs, flags)], ..Case::default() };
         let plan = case.plan("", "", &["true"]).unwrap();
         let told: Vec<&str> = plan
             .notices
