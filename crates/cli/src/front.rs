@@ -3,6 +3,9 @@
 //! "image"; no GPU list is a subcommand's name, so that nothing is ambiguous.
 
 use clap::{Arg, Command};
+use run_docker_core::Error;
+use run_docker_core::config::edit_distance;
+use run_docker_core::types::GpuSelector;
 
 /// How much is said; a subcommand that says one thing alone has no use for it.
 const LOUDNESS: &[&str] = &["-v", "--verbose", "-q", "--quiet"];
@@ -22,13 +25,33 @@ pub(crate) fn subcommand_first(root: &Command, words: &[String]) -> Vec<String> 
     words[..1].iter().chain(&words[name..end]).chain(front).chain(&words[end..]).cloned().collect()
 }
 
+/// A word that stands where a subcommand or a GPU list does, and is neither.
+pub(crate) fn stray(root: &Command, words: &[String]) -> Option<Error> {
+    let word = &words[first_value(root, words)?];
+    if root.find_subcommand(word).is_some() || word.parse::<GpuSelector>().is_ok() {
+        return None;
+    }
+    let known = root.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
+    let nearest = known.map(|name| (edit_distance(word, name), name)).min();
+    let hint = match nearest.filter(|(distance, name)| *distance <= name.len() / 2) {
+        Some((_, name)) => format!("did you mean run-docker {name}?"),
+        None => "a run names GPUs and CPUs first: run-docker '' '' COMMAND; see run-docker --help".to_owned(),
+    };
+    Some(Error::usage(format!("{word:?} is neither a subcommand nor a GPU list")).with_hint(hint))
+}
+
 /// Where the first word is that is no option, if it names a subcommand.
 fn subcommand(root: &Command, words: &[String]) -> Option<usize> {
+    first_value(root, words).filter(|at| root.find_subcommand(&words[*at]).is_some())
+}
+
+/// Where the first word is that is no option nor the value of one.
+fn first_value(root: &Command, words: &[String]) -> Option<usize> {
     let mut at = 1;
     loop {
         let word = words.get(at)?;
         if !word.starts_with('-') {
-            return root.find_subcommand(word).map(|_| at);
+            return Some(at);
         }
         if word == "-" || word == "--" {
             return None;

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     };
     let cli = match Cli::try_parse_from(words(&context)) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ClapErrorKind::MissingRequiredArgument => {
+            let stray = front::stray(&Cli::command(), &context.words);
+            return stray.map_or_else(|| usage(&error), |stray| failed(&stray));
+        }
         Err(error) => return usage(&error),
     };
     match dispatch(cli, &context) {

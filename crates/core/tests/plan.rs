@@ -308,6 +308,31 @@ fn automatic_cpus_are_the_least_used() {
 }
 
 #[test]
+fn ports_that_a_network_makes_void_are_told() {
+    for (flags, void) in [
+        ("-p 8080:80 -p 9000:9000 --network host", &["-p 8080:80 does nothing with --network host"][..]),
+        (
+            "-p 8080:80 -p 9000:9000 --network none",
+            &["-p 8080:80 does nothing", "-p 9000:9000 does nothing with --network none"],
+        ),
+        ("-p 8080:80 -p 9000:9000 --network bridge", &[]),
+        ("-p 8080:80 -p 9000:9000", &[]),
+    ] {
+        let case = Case { options: vec![(Key::DockerArgs, flags)], ..Case::default() };
+        let plan = case.plan("", "", &["true"]).unwrap();
+        let told: Vec<&str> = plan
+            .notices
+            .iter()
+            .map(|n| n.text.as_str())
+            .filter(|text| text.contains("does nothing"))
+            .collect();
+        assert_eq!(told.len(), void.len(), "{flags}: {told:?}");
+        assert!(told.iter().zip(void).all(|(told, part)| told.contains(part)), "{flags}: {told:?}");
+        assert_eq!(plan.ports.len(), 2);
+    }
+}
+
+#[test]
 fn the_environment_comes_along_without_secrets() {
     let mut case = Case::default();
     case.places.env_files = vec![("f".into(), "A=file\nB=file\n".into())];

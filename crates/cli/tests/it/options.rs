@@ -131,6 +131,10 @@ fn a_wrong_option_is_64() {
         assert_eq!(said.code, 64, "{words:?}");
         said.says(&["error: "]);
     }
+    let said = world.run(&["-v", "stpo"]);
+    said.fails(64, &["\"stpo\" is neither a subcommand nor a GPU list", "did you mean run-docker stop?"]);
+    world.run(&["python"]).fails(64, &["\"python\" is neither", "run-docker '' '' COMMAND"]);
+    world.run(&["0"]).fails(64, &["<CPU-LIST>"]);
     assert!(world.run(&["--version"]).ok().starts_with("run-docker "));
     assert!(world.run(&["--help"]).ok().contains("CPU list:"));
 }

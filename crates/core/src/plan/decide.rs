@@ -87,6 +87,7 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
     who.spec.entrypoint.extend(services.before);
     let storage = storage::decide(input, &who.spec.home, services.mounts, &mut notices);
     let env = environment::decide(input, &gpus, &stdio, services.env)?;
+    let ports = resources::decide_ports(input, services.ports, &mut notices);
     notices.extend(services.notices);
     let remove = args.remove.unwrap_or(!request.detach);
 
@@ -124,7 +125,7 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
         pids: args.pids,
         shm_size: resources::decide_shm(input),
         network: request.network.clone(),
-        ports: args.ports.iter().cloned().chain(services.ports).collect(),
+        ports,
         hostname: args.hostname.clone(),
         add_hosts: args.add_hosts.clone(),
         ulimits: resources::decide_ulimits(input, &gpus),

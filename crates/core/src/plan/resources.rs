@@ -2,7 +2,7 @@
 
 use super::{GpuPlan, Notice, PlanInput};
 use crate::error::Error;
-use crate::types::{CpuList, CpuSelector, MemorySize, Ulimit};
+use crate::types::{CpuList, CpuSelector, MemorySize, PortMapping, Ulimit};
 
 /// The CPUs: those that do not exist are left out and said, so that the
 /// document's `0-3` works on a machine of two.
@@ -70,7 +70,8 @@ pub(super) fn decide_limits(
 /// The CPUs with the fewest containers on them, lowest numbers first.
 fn auto_cpus(count: u32, online: &CpuList, claimed: &[CpuList]) -> Result<CpuList, Error> {
     if count as usize > online.len() {
-        return Err(Error::usage(format!("auto:{count}: this machine has {} CPUs", online.len())));
+        let text = format!("auto:{count}: this machine has {} CPUs", online.len());
+        return Err(Error::usage(text).with_hint("ask for fewer, or give '' for all of them"));
     }
     let load = |cpu: u32| claimed.iter().filter(|list| list.iter().any(|c| c == cpu)).count();
     let mut ranked: Vec<(usize, u32)> = online.iter().map(|cpu| (load(cpu), cpu)).collect();
@@ -88,6 +89,27 @@ pub(super) fn decide_shm(input: &PlanInput<'_>) -> Option<MemorySize> {
     }
     let memory = input.request.memory.map_or(input.host.memory, |m| m.min(input.host.memory));
     input.request.shm_size.or(Some(MemorySize(memory.0 / 2)))
+}
+
+/// Ports to publish; those that a network makes void are told, as engines say
+/// nothing of them over their interface.
+pub(super) fn decide_ports(
+    input: &PlanInput<'_>,
+    of_services: Vec<PortMapping>,
+    notices: &mut Vec<Notice>,
+) -> Vec<PortMapping> {
+    let asked = &input.request.docker_args.ports;
+    let (network, why) = match input.request.network.as_deref() {
+        Some("host") => ("host", "what listens inside is on the machine's port of that number"),
+        Some("none") => ("none", "nothing listens where others are"),
+        _ => ("", ""),
+    };
+    // On the host's network one that keeps its number holds as it is.
+    let is_void = |p: &&PortMapping| network == "none" || p.host.is_some_and(|host| host != p.container);
+    for port in asked.iter().filter(|_| !network.is_empty()).filter(is_void) {
+        notices.push(Notice::said(format!("-p {port} does nothing with --network {network}: {why}")));
+    }
+    asked.iter().cloned().chain(of_services).collect()
 }
 
 /// Limits: locked memory is unlimited where GPUs are used (pinned buffers).

@@ -68,7 +68,9 @@ pub(super) fn explain_mounts(error: Error, plan: &RunPlan) -> Error {
 /// The source of a mount that the engine names as missing or forbidden.
 fn refused_source<'a>(said: &str, plan: &'a RunPlan) -> Option<&'a str> {
     let refused = ["permission denied", "does not exist", "no such file or directory", "statfs"];
-    if !refused.iter().any(|words| said.contains(words)) {
+    // runc gives reasons in small letters, crun with a capital.
+    let reasons = said.to_ascii_lowercase();
+    if !refused.iter().any(|words| reasons.contains(words)) {
         return None;
     }
     let sources = plan.mounts.iter().filter_map(|mount| match &mount.source {
@@ -89,13 +91,13 @@ pub(super) fn status(error: &Api) -> Option<u16> {
 
 /// A start that failed because of the command (126, 127), or for another reason.
 pub(super) fn start_failed(what: String, message: &str) -> Error {
-    let kind =
-        if message.contains("executable file not found") || message.contains("no such file or directory") {
-            ErrorKind::NotFound
-        } else if message.contains("permission denied") && message.contains("exec") {
-            ErrorKind::CannotStart
-        } else {
-            ErrorKind::Failure
-        };
+    let said = message.to_ascii_lowercase();
+    let kind = if said.contains("executable file not found") || said.contains("no such file or directory") {
+        ErrorKind::NotFound
+    } else if said.contains("permission denied") && said.contains("exec") {
+        ErrorKind::CannotStart
+    } else {
+        ErrorKind::Failure
+    };
     refused(what, message).with_kind(kind)
 }

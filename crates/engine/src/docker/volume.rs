@@ -70,7 +70,8 @@ impl Docker {
 /// True for a failed start that means: the volume was missing, and the engine
 /// made an empty one.
 pub(super) fn init_is_missing(message: &str) -> bool {
-    message.contains(INIT_PATH) && message.contains("no such file")
+    // runc writes "no such file", crun "No such file".
+    message.contains(INIT_PATH) && message.to_ascii_lowercase().contains("no such file")
 }
 
 fn archive(init: &[u8], unique: &str) -> std::io::Result<Vec<u8>> {
@@ -86,4 +87,28 @@ fn archive(init: &[u8], unique: &str) -> std::io::Result<Vec<u8>> {
     link.set_mode(0o555);
     tar.append_link(&mut link, "init", &own_name)?;
     tar.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::init_is_missing;
+
+    #[test]
+    fn each_runtime_says_it_in_its_own_way() {
+        for (message, missing) in [
+            (
+                "runc create failed: exec: \"/.run-docker/init\": stat /.run-docker/init: no such file or directory",
+                true,
+            ),
+            (
+                "crun: executable file `/.run-docker/init` not found in $PATH: No such file or directory: OCI runtime \
+                 attempted to invoke a command that was not found",
+                true,
+            ),
+            ("crun: executable file `/bin/x` not found in $PATH: No such file or directory", false),
+            ("exec: \"/.run-docker/init\": permission denied", false),
+        ] {
+            assert_eq!(init_is_missing(message), missing, "{message}");
+        }
+    }
 }
