@@ -30,11 +30,11 @@ pub(crate) fn line(text: &str) {
 
 fn put(text: &str) {
     let mut out = std::io::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        if error.kind() != ErrorKind::BrokenPipe {
-            // The first one counts.
-            let _ = UNWRITTEN.set(error);
-        }
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        // The first one counts.
+        let _ = UNWRITTEN.set(error);
     }
 }
 

@@ -159,7 +159,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "run with a package's variables",
-        "conda run -n three bash -c 'echo $CONDA_SHLVL $OWN $CONDA_PROMPT_MODIFIER; env | grep -c ^FROM_' | head -2",
+        "conda run -n three bash -c 'echo $OWN $CONDA_PROMPT_MODIFIER; env | grep -c ^FROM_' | head -2",
         &[Code, Text],
     ),
     row(

@@ -21,18 +21,18 @@ pub(crate) fn is_for_shell(words: &[String]) -> bool {
 /// A shell that is not known, no such environment, wrong words.
 pub(crate) fn run(context: &Context, words: &[String]) -> Result<()> {
     let shell = words.get(1).map_or("", String::as_str).trim_start_matches("shell.");
-    let shell = Shell::from_name(shell).map_err(failed)?;
-    let request = Request::parse(words.get(2..).unwrap_or_default()).map_err(failed)?;
-    let answer =
-        answer(shell, &request, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(failed)?;
+    let shell = Shell::from_name(shell).map_err(|e| failed(&e))?;
+    let request = Request::parse(words.get(2..).unwrap_or_default()).map_err(|e| failed(&e))?;
+    let answer = answer(shell, &request, &std::env::vars_os().collect(), &settings(context), &Disk)
+        .map_err(|e| failed(&e))?;
     answer.warnings.iter().for_each(|warning| report::note(&format!("warning: {warning}")));
     // A shell that no longer listens wants nothing.
     let _ = std::io::stdout().write_all(&answer.script);
     Ok(())
 }
 
-fn failed(error: run_docker_activate::Error) -> Error {
-    let name = match &error {
+fn failed(error: &run_docker_activate::Error) -> Error {
+    let name = match error {
         run_docker_activate::Error::NoSuchName { .. } => "EnvironmentNameNotFound",
         run_docker_activate::Error::NoEnvironment(_) => "EnvironmentLocationNotFound",
         _ => "ArgumentError",
@@ -69,5 +69,5 @@ pub(crate) fn without_hook(verb: &str) -> Error {
 pub(crate) fn entering(context: &Context, prefix: &Path) -> Result<Changes> {
     // base may be empty; under its name it is one all the same.
     let target = if prefix == context.root { "base".into() } else { prefix.to_string_lossy() };
-    activation(&target, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(failed)
+    activation(&target, &std::env::vars_os().collect(), &settings(context), &Disk).map_err(|e| failed(&e))
 }
