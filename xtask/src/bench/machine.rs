@@ -5,6 +5,9 @@ use std::path::Path;
 use run_docker_testkit::{docker, run_ok};
 use serde::{Deserialize, Serialize};
 
+/// Of a disk that [`super::disk`] replaces.
+const WITHOUT_JOURNAL: &str = " without a journal (what is measured, on an ext4 with one, in a file of it)";
+
 /// What a machine is like; nothing that says which one it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -21,8 +24,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one.
-    pub(crate) fn here() -> Self {
+    /// This one; `own_disk` when the benchmarks write to one of their own.
+    pub(crate) fn here(own_disk: bool) -> Self {
         let cpuinfo = read("/proc/cpuinfo");
         let cpu = cpuinfo
             .lines()
@@ -44,7 +47,7 @@ impl Machine {
             engine: engine.next().unwrap_or_default(),
             storage_driver: engine.next().unwrap_or_default(),
             cgroup: engine.next().unwrap_or_default(),
-            file_system: file_system(),
+            file_system: file_system() + if own_disk { WITHOUT_JOURNAL } else { "" },
         }
     }
 

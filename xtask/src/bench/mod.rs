@@ -4,6 +4,7 @@ mod chart;
 mod conda;
 mod conda_build;
 mod data;
+mod disk;
 mod engine_alone;
 mod fresh;
 mod identity;
@@ -119,7 +120,8 @@ impl Findings {
 /// Runs the benchmarks; true when every bar is met.
 pub(crate) fn run(args: &BenchArgs, program: PathBuf) -> bool {
     let setup = Setup { program, rounds: args.rounds, files: args.files };
-    let machine = Machine::here();
+    let disk = disk::Disk::where_needed();
+    let machine = Machine::here(disk.is_some());
     let mut reports = Vec::new();
     for name in EACH.into_iter().filter(|name| args.name == Name::All || args.name == *name) {
         let found = match name {

@@ -15,7 +15,7 @@ use super::{Findings, Setup};
 const BAR: f64 = 0.9;
 
 /// How Docker stores layers unless it is told otherwise, or cannot.
-const DEFAULT_DRIVER: &str = "overlay2";
+pub(super) const DEFAULT_DRIVER: &str = "overlay2";
 
 pub(crate) fn measure(setup: &Setup) -> Findings {
     let mut findings = Findings::new("run", "A container that runs true, to its end");

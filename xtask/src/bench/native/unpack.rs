@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use run_docker_testkit::{docker, run_ok};
+use run_docker_testkit::{PrivateDocker, PrivateOptions, run_ok};
 
 use super::super::measure::{Arm, interleave, ratio, spread, time};
 use super::super::report::Check;
@@ -29,9 +29,14 @@ pub(super) fn measure(setup: &Setup, findings: &mut Findings) {
         forget(&mut place.command(&["image", "remove", NAME]));
         time(place.command(&["image", "import", "--tag", NAME, archive]))
     };
+    // On the same disk, with the driver that Docker has by default.
+    let engine = PrivateDocker::start_with(&PrivateOptions {
+        storage_driver: Some(super::super::run::DEFAULT_DRIVER),
+        ..PrivateOptions::default()
+    });
     let docker_load = || {
-        forget(docker().args(["rmi", NAME]));
-        let mut command = docker();
+        forget(engine.docker().args(["rmi", NAME]));
+        let mut command = engine.docker();
         command.args(["load", "--quiet", "--input", archive]);
         time(command)
     };
@@ -43,7 +48,6 @@ pub(super) fn measure(setup: &Setup, findings: &mut Findings) {
         ],
         setup.rounds.map_or(3, |rounds| rounds.min(3)),
     );
-    forget(docker().args(["rmi", NAME]));
     let control = spread(&series[0], &series[1]);
     let check =
         Check::ratio("run-docker image import / docker load", ratio(&series[0], &series[2]), BAR, control);
