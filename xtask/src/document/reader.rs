@@ -200,7 +200,8 @@ impl Drop for Reader {
 }
 
 /// A base that has a conda at /opt/conda already: the real one of the tests,
-/// moved there.
+/// moved there, with all that Miniconda's installer brings for shells. (What
+/// lacks, `conda init` would add to the installation, as root by sudo.)
 fn base_with_conda(sandbox: &Sandbox) -> String {
     let tag = "run-docker-test/base-with-conda:1";
     let oracle = Oracle::get();
@@ -213,8 +214,7 @@ fn base_with_conda(sandbox: &Sandbox) -> String {
     fs::write(
         dir.join("Dockerfile"),
         format!(
-            "FROM {}\nCOPY conda /opt/conda\nRUN mkdir -p /opt/conda/etc/profile.d && \
-             /opt/conda/bin/conda shell.posix hook >/opt/conda/etc/profile.d/conda.sh\n",
+            "FROM {}\nCOPY conda /opt/conda\nRUN /opt/conda/bin/conda init --install\n",
             image(Flavor::Debian)
         ),
     )
