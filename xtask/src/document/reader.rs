@@ -199,9 +199,14 @@ impl Drop for Reader {
     }
 }
 
+/// Sources of what `conda init` installs besides bash's part.
+const OTHER_SHELLS: &str = "bin/activate bin/deactivate condabin/Conda.psm1 condabin/conda-hook.ps1 conda.xsh \
+                            etc/fish/conf.d/conda.fish etc/profile.d/conda.csh";
+
 /// A base that has a conda at /opt/conda already: the real one of the tests,
-/// moved there, with all that Miniconda's installer brings for shells. (What
-/// lacks, `conda init` would add to the installation, as root by sudo.)
+/// moved there, with what Miniconda's installer brings for shells: what lacks
+/// `conda init` would add to the installation, by sudo. (The tests' conda has the
+/// sources of bash's part alone; those of other shells are empty here.)
 fn base_with_conda(sandbox: &Sandbox) -> String {
     let tag = "run-docker-test/base-with-conda:1";
     let oracle = Oracle::get();
@@ -214,7 +219,9 @@ fn base_with_conda(sandbox: &Sandbox) -> String {
     fs::write(
         dir.join("Dockerfile"),
         format!(
-            "FROM {}\nCOPY conda /opt/conda\nRUN /opt/conda/bin/conda init --install\n",
+            "FROM {}\nCOPY conda /opt/conda\nRUN cd /opt/conda/lib/python3*/site-packages/conda/shell && \
+             mkdir -p bin condabin etc/fish/conf.d etc/profile.d && touch {OTHER_SHELLS} && \
+             /opt/conda/bin/conda init --install\n",
             image(Flavor::Debian)
         ),
     )
