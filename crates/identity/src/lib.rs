@@ -8,8 +8,10 @@
 
 pub mod accounts;
 mod command;
+pub mod farewell;
 mod spec;
 
+pub use farewell::Farewell;
 pub use spec::{CommandForm, InitSpec, Privileges, SPEC_VARIABLE, SpecError};
 
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,7 @@ use run_docker_core::types::ImageReference;
 use run_docker_core::{BuildRequest, Engine, Error, Progress, Result};
 
 use crate::apt::base_sources;
+use crate::build::Rights;
 use crate::distribution::{Distribution, host_sources};
 use crate::process::{command_that_ends_with_us, find_program, run_streaming};
 
@@ -45,11 +46,11 @@ pub(crate) fn bootstrap(
     engine: &dyn Engine,
     distribution: &Distribution,
     tag: &ImageReference,
-    is_root: bool,
+    rights: Rights,
     path: &str,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let way = find_way(is_root, path, progress)?;
+    let way = find_way(rights, path, progress)?;
     let dir = Scratch::new()?;
     let sources = base_sources(&host_sources(), distribution);
     progress.step(&format!("making a base of {} {} from its packages", distribution.id, distribution.suite));
@@ -109,17 +110,15 @@ fn say(line: &str, progress: &mut dyn Progress) {
     }
 }
 
-fn find_way(is_root: bool, path: &str, progress: &mut dyn Progress) -> Result<Way> {
+fn find_way(rights: Rights, path: &str, progress: &mut dyn Progress) -> Result<Way> {
     let have = |program: &str| find_program(program, path);
-    if is_root && have("mmdebstrap").is_none() && have("apt-get").is_some() {
+    if rights == Rights::Root && have("mmdebstrap").is_none() && have("apt-get").is_some() {
         install(progress)?;
     }
-    match have("mmdebstrap") {
-        Some(program) if is_root => return Ok(Way::Mmdebstrap(program, "root")),
-        Some(program) if have("newuidmap").is_some() && has_subordinate_ids() => {
-            return Ok(Way::Mmdebstrap(program, "unshare"));
-        }
-        _ => {}
+    match (have("mmdebstrap"), rights) {
+        (Some(program), Rights::Root) => return Ok(Way::Mmdebstrap(program, "root")),
+        (Some(program), Rights::Range) => return Ok(Way::Mmdebstrap(program, "unshare")),
+        (None, _) | (_, Rights::Own) => {}
     }
     if ["apt-get", "dpkg-deb", "tar"].iter().all(|program| have(program).is_some()) {
         return Ok(Way::Unpack);
@@ -140,14 +139,6 @@ fn install(progress: &mut dyn Progress) -> Result<()> {
     Ok(())
 }
 
-/// A line of /etc/subuid for this user (subuid(5)), by name or number.
-fn has_subordinate_ids() -> bool {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let name = std::env::var("USER").unwrap_or_default();
-    let text = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
-    text.lines().filter_map(|line| line.split(':').next()).any(|owner| owner == uid || owner == name)
-}
-
 /// A private directory that goes when this value does.
 struct Scratch(PathBuf);
 
@@ -164,5 +155,50 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Whatever is left is in the directory for temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    /// A plain user without granted ids, whose umask is a strict one.
+    #[test]
+    fn what_a_plain_user_unpacks_has_its_modes() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "becoming somebody else needs root");
+            eprintln!("SKIPPED: becoming somebody else needs root; run: sudo -E cargo xtask test");
+            return;
+        }
+        let distribution = Distribution { id: "debian".to_owned(), suite: "bookworm".to_owned() };
+        let dir = tempfile::tempdir().unwrap();
+        let sources = base_sources(&host_sources(), &distribution).join("\n") + "\n";
+        fs::write(dir.path().join("sources.list"), sources).unwrap();
+        let plain = 4720;
+        chown(dir.path(), Some(plain), Some(plain)).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=4720", "--regid=4720", "--clear-groups", "sh", "-c"]);
+        command.arg(format!("umask 077\n{UNPACK}")).arg("unpack").arg(dir.path()).arg("bookworm");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let list = Command::new("tar").arg("-tvf").arg(dir.path().join("root.tar")).output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        let mode_of = |path: &str| {
+            let line = list.lines().find(|line| line.ends_with(&format!(" {path}")));
+            line.and_then(|line| line.split(' ').next()).unwrap_or("none")
+        };
+        for (path, mode) in [
+            ("./", "drwxr-xr-x"),
+            ("./etc/apt/", "drwxr-xr-x"),
+            ("./root/", "drwx------"),
+            ("./tmp/", "drwxrwxrwt"),
+            ("./usr/", "drwxr-xr-x"),
+            ("./usr/bin/su", "-rwsr-xr-x"),
+        ] {
+            assert_eq!(mode_of(path), mode, "{path}");
+        }
     }
 }

@@ -49,12 +49,23 @@ pub struct BuildOptions<'a> {
     pub no_cache: bool,
     /// The init, baked in for starts without the launcher.
     pub init: &'a [u8],
-    /// Programs may be installed.
-    pub is_root: bool,
+    /// What may be done where a base must be made.
+    pub rights: Rights,
     /// PATH, to find programs.
     pub path: String,
     /// Seconds a registry has to answer.
     pub registry_seconds: u64,
+}
+
+/// The ids that the user may give to files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Any, and programs may be installed.
+    Root,
+    /// A granted range of them (subuid(5)), which newuidmap(1) maps.
+    Range,
+    /// Their own.
+    Own,
 }
 
 /// What was built.
@@ -247,6 +258,6 @@ fn made_on_the_spot(
     if !options.no_cache && engine.can_build_on(&tag)? {
         return Ok(tag);
     }
-    bootstrap(engine, &distribution, &tag, options.is_root, &options.path, progress)?;
+    bootstrap(engine, &distribution, &tag, options.rights, &options.path, progress)?;
     Ok(tag)
 }

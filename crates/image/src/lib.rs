@@ -15,7 +15,7 @@ mod process;
 mod recipe;
 
 pub use base::{base_of, substitute_base};
-pub use build::{Base, BuildOptions, BuildOutcome, build_image};
+pub use build::{Base, BuildOptions, BuildOutcome, Rights, build_image};
 pub use conda::{CondaProvider, RECORD as CONDA_RECORD};
 pub use distribution::{Distribution, host_distribution};
 pub use recipe::Recipe;

@@ -5,6 +5,8 @@
 # Leaves $1/root.tar: the essential packages' files, not yet installed, and the
 # packages themselves in /.debs. Installing them is done by a container.
 set -eu
+# What is made here is everybody's to read, as the packages have it.
+umask 022
 dir=$1 suite=$2
 # An interrupted run leaves nothing; every other end is the caller's to clean.
 trap 'rm -rf "$dir"; exit 130' INT TERM HUP
@@ -50,8 +52,9 @@ cd "$dir/root"
 for name in bin sbin lib; do mkdir -p "usr/$name" && ln -s "usr/$name" "$name"; done
 if [ "$arch" = amd64 ]; then mkdir usr/lib64 && ln -s usr/lib64 lib64; fi
 mkdir .debs
+# -p: a plain user's tar would leave out that /tmp is everybody's.
 for deb in "$dir"/cache/archives/*.deb; do
-    dpkg-deb --fsys-tarfile "$deb" | tar --keep-directory-symlink --no-same-owner \
+    dpkg-deb --fsys-tarfile "$deb" | tar --keep-directory-symlink --no-same-owner -p \
         --exclude='./usr/share/man/*' --exclude='./usr/share/doc/*' --exclude='./usr/share/locale/*' \
         --exclude='./usr/share/info/*' -xf -
     mv "$deb" .debs/

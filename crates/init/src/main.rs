@@ -10,6 +10,7 @@
 
 mod command;
 mod conda;
+mod farewell;
 mod home;
 mod lease;
 mod prepare;
@@ -60,15 +61,25 @@ fn start() -> u8 {
         Task::Probe { compact } => probe::print(compact),
         Task::Exec { root, words } => enter(root, words, env),
         Task::Lease(words) => lease::run(words, &env),
-        Task::Run(words) => run(words, env),
+        Task::Run(words) => return first(words, env),
     };
-    match result {
-        Ok(code) => code,
-        Err(Failure { message, code }) => {
-            prepare::notice(&message);
-            code
-        }
+    result.unwrap_or_else(tell)
+}
+
+/// The container's first process, to its last words.
+fn first(words: &[OsString], env: Variables) -> u8 {
+    let farewell = env.farewell();
+    let code = run(words, env).unwrap_or_else(tell);
+    if let Some(farewell) = farewell {
+        farewell::say(&farewell, code);
     }
+    code
+}
+
+/// Says why the command did not run; the code that says so.
+fn tell(Failure { message, code }: Failure) -> u8 {
+    prepare::notice(&message);
+    code
 }
 
 /// What the standard library's own start does for every program: streams 0–2

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use run_docker_identity::{CommandForm, Group, Identity, InitSpec, Privileges, SPEC_VARIABLE};
+use run_docker_identity::{CommandForm, Farewell, Group, Identity, InitSpec, Privileges, SPEC_VARIABLE};
 
 use crate::Failure;
 
@@ -52,6 +52,11 @@ impl Variables {
     /// True when somebody is to be mapped: the words are then a command.
     pub(crate) fn name_a_user(&self) -> bool {
         self.get(SPEC_VARIABLE).is_some() || self.get("USER_ID").is_some()
+    }
+
+    /// How the launcher wants to be told of the command's end.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        Farewell::from_env(|name| self.text(name))
     }
 
     /// Takes the launcher's variables out.

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use run_docker_testkit::{Flavor, Oracle, Sandbox, Server, channel, image, run_ok};
 
+use super::engine_alone::{OWN_SOCKET, time_to_return};
 use super::measure::{Arm, Series, interleave, ratio, spread, time};
 use super::report::Check;
 use super::{Findings, Setup};
@@ -228,7 +229,7 @@ fn named(setup: &Setup, ours: &Place, findings: &mut Findings) {
         let mut command = sandbox.command(&launcher);
         command.args(["--quiet", "--no-stdin", "--image", &image, "--network", "host", "--conda-envs"]);
         command.arg(&envs).args(name).args(["", "", "true"]);
-        time(command)
+        time_to_return(Path::new(OWN_SOCKET), command)
     };
     let series = interleave(
         vec![

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use run_docker_testkit::{Flavor, Sandbox, image};
 
-use super::measure::{Arm, factor, interleave, ratio, spread, time};
+use super::engine_alone::{OWN_SOCKET, time_to_return};
+use super::measure::{Arm, factor, interleave, ratio, spread};
 use super::report::Check;
 use super::{Findings, Setup};
 
@@ -28,7 +29,7 @@ pub(crate) fn measure(setup: &Setup) -> Findings {
         let mut command = sandbox.command(&conda);
         command.args(["--quiet", "--no-stdin", "--image", &image, "--network", "host"]);
         command.arg("--project").arg(exp).arg("--conda-envs").arg(envs).args(["", "", "true"]);
-        time(command)
+        time_to_return(Path::new(OWN_SOCKET), command)
     };
     let count = thousands(setup.files);
     let series = interleave(

@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use run_docker_testkit::run_ok;
 use serde_json::Value;
 
-use super::measure::milliseconds;
+use super::measure::{milliseconds, time};
 
 /// The body that creates what a line of the client creates.
 pub(crate) struct Bare {
@@ -50,6 +50,26 @@ impl Bare {
         let ended = json(&answer(wait));
         assert_eq!(ended["StatusCode"], 0, "{ended}");
         milliseconds(start.elapsed())
+    }
+}
+
+/// The socket of the machine's own engine.
+pub(super) const OWN_SOCKET: &str = "/var/run/docker.sock";
+
+/// Milliseconds until a command of ours returns. The engine takes its container
+/// apart after that: nobody else's time begins before.
+pub(super) fn time_to_return(socket: &Path, command: Command) -> f64 {
+    let taken = time(command);
+    see_removed(socket);
+    taken
+}
+
+/// Waits until the engine has no container of `run-docker` any more.
+pub(super) fn see_removed(socket: &Path) {
+    // {"label":["run-docker.uid"]}
+    let path = "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22run-docker.uid%22%5D%7D";
+    while answer(request(socket, "GET", path, "")).contains("\"Id\"") {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

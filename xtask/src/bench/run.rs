@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use run_docker_core::words::{Expansion, split};
 use run_docker_testkit::{Flavor, PrivateDocker, PrivateOptions, Sandbox, docker, image, run_ok};
 
-use super::engine_alone::Bare;
-use super::measure::{Arm, interleave, ratio, spread, time};
+use super::engine_alone::{Bare, OWN_SOCKET, see_removed, time_to_return};
+use super::measure::{Arm, interleave, milliseconds, ratio, spread, time};
 use super::report::Check;
 use super::{Findings, Setup};
 
@@ -20,7 +21,7 @@ pub(super) const DEFAULT_DRIVER: &str = "overlay2";
 pub(crate) fn measure(setup: &Setup) -> Findings {
     let mut findings = Findings::new("run", "A container that runs true, to its end");
     let driver = run_ok(docker().args(["info", "--format", "{{.Driver}}"])).trim().to_owned();
-    let own = Daemon { socket: "/var/run/docker.sock".into(), mark: String::new() };
+    let own = Daemon { socket: OWN_SOCKET.into(), mark: String::new() };
     if driver == DEFAULT_DRIVER {
         both(setup, &own, &mut findings);
     } else {
@@ -82,21 +83,30 @@ fn one(setup: &Setup, daemon: &Daemon, network: &str, findings: &mut Findings) {
     // Without a name, or the second one would be in the first one's way.
     let bare = Bare::of(&daemon.socket, &without_name(&plain[2..]));
     let name = |what: &str| format!("{what}, {network}{}", daemon.mark);
+    let removed = || {
+        let start = Instant::now();
+        time(ours(false));
+        see_removed(&daemon.socket);
+        milliseconds(start.elapsed())
+    };
     let series = interleave(
         vec![
-            Arm::new(name("run-docker"), || time(ours(false))),
+            Arm::new(name("run-docker"), || time_to_return(&daemon.socket, ours(false))),
             Arm::new(name("docker run, same flags"), || client(&plain)),
             Arm::new(name("docker run, same flags, again"), || client(&plain)),
             Arm::new(name("docker run, the same init"), || client(&words)),
             Arm::new(name("the engine alone"), || bare.time()),
+            Arm::new(name("run-docker, everything removed"), removed),
         ],
         setup.rounds(24),
     );
     let found = ratio(&series[0], &series[1]);
     let alone = ratio(&series[4], &series[1]);
+    let removed = ratio(&series[5], &series[1]);
     findings.note(&format!(
-        "With {network}{} the engine's own part is {alone:.3} of what `docker run` takes: a client that took no time \
-         at all would have that ratio. Ours has {found:.3}.",
+        "With {network}{} the engine's own part is {alone:.3} of what `docker run` takes, from the first request until it \
+         says that the container is removed; {removed:.3} is what ours takes until then. `run-docker` returns when the \
+         command has ended, its output is complete and no process is left, as its init tells it: {found:.3}.",
         daemon.mark
     ));
     let what = format!("run-docker / docker run, {network}");

@@ -6,9 +6,9 @@ use run_docker_core::config::{Layer, Origin};
 use run_docker_core::request::{Flavor, RunRequest, parse_engine};
 use run_docker_core::types::ImageReference;
 use run_docker_core::{Engine, EngineKind, Error, ExitStatus, ImageFacts, Result};
-use run_docker_host::DetectOptions;
+use run_docker_host::{DetectOptions, survey_subids};
 use run_docker_identity::Identity;
-use run_docker_image::{Base, BuildOptions, CondaProvider, build_image};
+use run_docker_image::{Base, BuildOptions, CondaProvider, Rights, build_image};
 use run_docker_native::HAS_REGISTRIES;
 
 use super::run::NAME_TIMEOUT;
@@ -49,13 +49,15 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
         args: args.build_arg.iter().map(|word| build_arg(word, context)).collect::<Result<_>>()?,
         offline: args.offline,
         no_cache: args.no_cache,
-        ..options(tag, host.identity.uid == 0, context)
+        ..options(tag, &host.identity, context)
     };
     build(engine.as_ref(), &options, reporter)?;
     Ok(ExitStatus::SUCCESS)
 }
 
-fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOptions<'static> {
+fn options(tag: ImageReference, who: &Identity, context: &Context) -> BuildOptions<'static> {
+    let granted = survey_subids(who, &context.env);
+    let ranges = granted.mappers && !granted.uids.is_empty() && !granted.gids.is_empty();
     BuildOptions {
         base: Base::FromDockerfile,
         tag,
@@ -72,7 +74,11 @@ fn options(tag: ImageReference, is_root: bool, context: &Context) -> BuildOption
         no_cache: false,
         init: engines::INIT,
         path: context.env.get("PATH").cloned().unwrap_or_default(),
-        is_root,
+        rights: match who.uid {
+            0 => Rights::Root,
+            _ if ranges => Rights::Range,
+            _ => Rights::Own,
+        },
         registry_seconds: REGISTRY_SECONDS,
     }
 }
@@ -147,7 +153,7 @@ pub(crate) fn ensure_image(
             reporter.notice(&format!("took {own} from another engine of this machine"));
         } else {
             reporter.notice(&format!("there is no image {own} yet: building it, once"));
-            build(engine, &options(own, who.uid == 0, context), reporter)?;
+            build(engine, &options(own, who, context), reporter)?;
         }
     } else if engine.kind() == EngineKind::Native {
         let image = &request.image;

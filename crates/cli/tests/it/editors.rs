@@ -122,8 +122,9 @@ fn compose_maps_its_user() {
     assert_eq!(owner(&world.sandbox.project().join("made")), "4720:4720");
 }
 
-/// What the file may hold for a container of an image, by
-/// <https://containers.dev/implementors/json_reference/>.
+/// What the file may hold for a container of an image: the keys of ours with their types in the public schema
+/// (devcontainers/spec, schemas/devContainer.base.schema.json: `devContainerCommon`, `nonComposeBase`, `imageContainer`),
+/// which takes no key that it does not name.
 fn check_types(file: &Value) {
     let strings = |v: &Value| v.as_array().is_some_and(|list| list.iter().all(Value::is_string));
     for (key, value) in file.as_object().unwrap() {

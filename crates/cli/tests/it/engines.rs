@@ -178,7 +178,7 @@ fn a_daemon_killed_under_a_command_is_a_clear_error() {
     let mut command = with_host(&world, &engine.socket());
     command.args(["--image", &busybox, "--network", "none", "", "", "true"]);
     Said::of(&mut command).ok();
-    assert_eq!(run_ok(engine.docker().args(["ps", "-aq"])), "");
+    wait_until("the removal", || run_ok(engine.docker().args(["ps", "-aq"])).is_empty());
     let volumes = run_ok(engine.docker().args(["volume", "ls", "-q"]));
     assert_eq!(volumes.lines().count(), 1, "{volumes}");
     assert!(volumes.starts_with("run-docker-init-"), "{volumes}");

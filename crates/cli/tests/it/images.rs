@@ -185,6 +185,8 @@ fn that_an_entrypoint_is_found_by_path_is_known_too() {
         (carrier, said.unwrap())
     };
     let starts = [start(), start()];
+    // An image whose container is still being removed is in use.
+    world.settle();
     run_ok(docker().args(["rmi", &name]));
     for ((carrier, said), expected) in starts.iter().zip([&["create", "destroy"][..], &[]]) {
         assert_eq!(said.says(&["by path"]).ok(), "4732");

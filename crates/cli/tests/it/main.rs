@@ -11,6 +11,7 @@ mod doctor;
 mod editors;
 mod engines;
 mod environment;
+mod farewell;
 mod images;
 mod init;
 mod lists;

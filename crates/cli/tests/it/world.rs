@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use run_docker_testkit::{Flavor, Person, Sandbox, docker, image, output, require_docker};
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_run-docker");
+
+/// How long an engine may take to remove a container.
+const REMOVAL: Duration = Duration::from_secs(15);
 
 /// A sandbox, its person, and the launcher under both of its names.
 pub(crate) struct World {
@@ -118,6 +122,18 @@ impl World {
         rows.filter(|(_, project)| project.starts_with(&sandbox)).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// Waits for the engine, which removes a container after its command has ended;
+    /// what is left of them.
+    pub(crate) fn settle(&self) -> Vec<String> {
+        let limit = Instant::now() + REMOVAL;
+        let mut left = self.containers();
+        while !left.is_empty() && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(50));
+            left = self.containers();
+        }
+        left
+    }
+
     /// A name that no other test uses.
     pub(crate) fn unique(&self, name: &str) -> String {
         let dir = self.sandbox.path("").display().to_string();
@@ -129,7 +145,7 @@ impl World {
 impl Drop for World {
     /// No container and no temporary file is left; what is, goes with a failure.
     fn drop(&mut self) {
-        let left = self.containers();
+        let left = if std::thread::panicking() { self.containers() } else { self.settle() };
         for name in &left {
             output(docker().args(["rm", "-f", "-v", name]));
         }

@@ -11,9 +11,11 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use run_docker_core::error::Context as _;
 use run_docker_core::{ContainerSummary, Error, LogsRequest, Result};
+use run_docker_identity::Farewell;
 
 use super::Docker;
 use super::errors::{explain, status};
+use super::farewell;
 
 impl Docker {
     pub(super) async fn list_containers(&self, all: bool) -> Result<Vec<ContainerSummary>> {
@@ -76,8 +78,8 @@ impl Docker {
         std::io::stdout().flush().context(|| "writing the log".to_owned())
     }
 
-    /// True when the container has a terminal; an error when it does not run.
-    pub(super) async fn running_with_tty(&self, container: &str) -> Result<(bool, String, String)> {
+    /// What is needed to enter or follow a container; an error when it does not run.
+    pub(super) async fn running(&self, container: &str) -> Result<Running> {
         let found = self.api.inspect_container(container, None).await;
         let found = found.map_err(|e| explain(e, format!("looking for the container {container}")))?;
         let name = found.name.unwrap_or_default().trim_start_matches('/').to_owned();
@@ -86,8 +88,24 @@ impl Docker {
                 .with_hint("see run-docker ps -a, and run-docker logs for what it wrote"));
         }
         let config = found.config.unwrap_or_default();
-        Ok((config.tty.unwrap_or(false), name, config.user.unwrap_or_default()))
+        Ok(Running {
+            name,
+            tty: config.tty.unwrap_or(false),
+            user: config.user.unwrap_or_default(),
+            farewell: farewell::of_container(&config.env.unwrap_or_default()),
+        })
     }
+}
+
+/// A container that runs.
+pub(super) struct Running {
+    pub(super) name: String,
+    /// It has a terminal.
+    pub(super) tty: bool,
+    /// Whom it was started as.
+    pub(super) user: String,
+    /// How its output will end.
+    pub(super) farewell: Option<Farewell>,
 }
 
 fn being_removed(error: &bollard::errors::Error) -> bool {

@@ -10,13 +10,16 @@ use bollard::models::{
 use run_docker_core::RunPlan;
 use run_docker_core::plan::{GpuPlan, INIT_DIRECTORY, INIT_PATH};
 use run_docker_core::types::{Mount, MountSource, PidsLimit};
+use run_docker_identity::Farewell;
 
 /// Label on volumes that hold the init.
 pub(super) const INIT_VOLUME_LABEL: &str = "run-docker.init";
 
 /// The body for one plan.
-pub(super) fn create_body(plan: &RunPlan) -> ContainerCreateBody {
+pub(super) fn create_body(plan: &RunPlan, farewell: Option<&Farewell>) -> ContainerCreateBody {
     let stdio = &plan.stdio;
+    let mut env = plan.full_env();
+    env.extend(farewell.map(Farewell::to_env).map(|(name, value)| format!("{name}={value}")));
     ContainerCreateBody {
         hostname: plan.hostname.clone(),
         user: Some(plan.user.clone()),
@@ -28,7 +31,7 @@ pub(super) fn create_body(plan: &RunPlan) -> ContainerCreateBody {
         open_stdin: Some(stdio.stdin),
         // Input ends for the command when it ends for us.
         stdin_once: Some(stdio.stdin && !stdio.detach),
-        env: Some(plan.full_env()),
+        env: Some(env),
         cmd: Some(plan.command.clone()),
         image: Some(plan.image.to_string()),
         working_dir: Some(plan.working_dir.clone()),

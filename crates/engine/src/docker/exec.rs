@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::Docker;
+use super::containers::Running;
 use super::errors::explain;
 use super::hijack;
 use super::run::{HANGUP_LIMIT, PIPE_LIMIT, Session, output_lost};
@@ -26,7 +27,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 impl Docker {
     pub(super) async fn exec_command(&self, request: &ExecRequest) -> Result<ExitStatus> {
-        let (_, name, user) = self.running_with_tty(&request.container).await?;
+        let Running { name, user, .. } = self.running(&request.container).await?;
         let mut signals = Signals::arm()?;
         let mut command = vec![INIT_PATH.to_owned(), "exec".to_owned()];
         command.extend(request.root.then(|| "--root".to_owned()));
@@ -53,7 +54,7 @@ impl Docker {
         if request.tty {
             self.resize_exec(&exec).await;
         }
-        let streams = streams::connect(stream, request.stdin, request.tty)?;
+        let streams = streams::connect(stream, request.stdin, request.tty, None)?;
         let code = self.follow_exec(&exec, request.tty, streams, &mut signals).await?;
         drop(raw);
         Ok(ExitStatus(code))
@@ -149,7 +150,7 @@ impl Docker {
     }
 
     pub(super) async fn attach_container(&self, container: &str, stdin: bool) -> Result<ExitStatus> {
-        let (tty, name, _) = self.running_with_tty(container).await?;
+        let Running { name, tty, farewell, .. } = self.running(container).await?;
         let mut signals = Signals::arm()?;
         let prefix = self.version_prefix();
         let socket = &self.endpoint.socket;
@@ -169,7 +170,7 @@ impl Docker {
             tokio::time::sleep(REDRAW).await;
             self.resize(container).await;
         }
-        let streams = streams::connect(stream, stdin, tty)?;
+        let streams = streams::connect(stream, stdin, tty, farewell.as_ref())?;
         let session = Session { docker: self, id: container, name: &name, tty, vanishes: false };
         let status = session.follow(wait, streams, &mut signals).await;
         drop(raw);

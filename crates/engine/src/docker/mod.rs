@@ -12,6 +12,7 @@ mod endpoint;
 mod errors;
 mod exec;
 mod facts;
+mod farewell;
 mod hijack;
 mod images;
 mod run;

@@ -10,12 +10,14 @@ use bollard::query_parameters::{
 use run_docker_core::plan::OnCollision;
 use run_docker_core::types::ContainerName;
 use run_docker_core::{EngineKind, Error, ExitStatus, Result, RunPlan};
+use run_docker_identity::Farewell;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Docker;
 use super::create::create_body;
 use super::errors::{explain, explain_mounts, start_failed, status};
+use super::farewell;
 use super::hijack;
 use super::signals::{Caught, Signals};
 use super::streams::{self, OutputEnd, Streams};
@@ -50,6 +52,14 @@ enum Tried {
     Wrong,
 }
 
+/// A container that waits for its start.
+#[derive(Clone, Copy)]
+struct Created<'a> {
+    id: &'a str,
+    name: &'a ContainerName,
+    farewell: Option<&'a Farewell>,
+}
+
 /// Says whether the plan is the right one, once the container exists.
 type Right<'a> = &'a mut dyn FnMut() -> Result<bool>;
 
@@ -75,8 +85,10 @@ impl Docker {
 
     /// One try.
     async fn attempt(&self, plan: &RunPlan, signals: &mut Signals, right: Right<'_>) -> Result<Tried> {
-        let (id, name) = self.create(plan).await?;
-        let followed = self.start_and_follow(plan, &id, &name, signals, right).await;
+        let farewell = farewell::for_plan(plan, self.kind)?;
+        let (id, name) = self.create(plan, farewell.as_ref()).await?;
+        let container = Created { id: &id, name: &name, farewell: farewell.as_ref() };
+        let followed = self.start_and_follow(plan, container, signals, right).await;
         match followed {
             Ok(Tried::Ended(status)) => Ok(Tried::Ended(status)),
             Ok(other) => self.discard(&id).await.map(|()| other),
@@ -116,12 +128,12 @@ impl Docker {
     }
 
     /// Creates the container under the plan's name, or the next free one.
-    async fn create(&self, plan: &RunPlan) -> Result<(String, ContainerName)> {
+    async fn create(&self, plan: &RunPlan, farewell: Option<&Farewell>) -> Result<(String, ContainerName)> {
         if self.needs_client(plan) {
             return self.create_by_client(plan).await;
         }
         let mut name = plan.name.clone();
-        let body = create_body(plan);
+        let body = create_body(plan, farewell);
         for suffix in 2..=MAX_SUFFIX {
             let options = CreateContainerOptionsBuilder::new().name(name.as_str()).build();
             let error = match self.api.create_container(Some(options), body.clone()).await {
@@ -188,11 +200,11 @@ impl Docker {
     async fn start_and_follow(
         &self,
         plan: &RunPlan,
-        id: &str,
-        name: &ContainerName,
+        container: Created<'_>,
         signals: &mut Signals,
         right: Right<'_>,
     ) -> Result<Tried> {
+        let Created { id, name, farewell } = container;
         if plan.stdio.detach {
             return Ok(match right()? {
                 false => Tried::Wrong,
@@ -238,7 +250,7 @@ impl Docker {
         if plan.stdio.tty {
             self.resize(id).await;
         }
-        let streams = streams::connect(stream, plan.stdio.stdin, plan.stdio.tty)?;
+        let streams = streams::connect(stream, plan.stdio.stdin, plan.stdio.tty, farewell)?;
         let vanishes = podman && plan.remove;
         let session = Session { docker: self, id, name: name.as_str(), tty: plan.stdio.tty, vanishes };
         let status = session.follow(wait, streams, signals).await;
@@ -334,6 +346,7 @@ impl Session<'_> {
                 end = &mut output, if output_open => {
                     output_open = false;
                     match end {
+                        Ok(OutputEnd::Farewell(code)) => break code,
                         Ok(OutputEnd::ReaderGone) => {
                             self.docker.kill(self.id, "SIGPIPE").await;
                             kill_at = Some(Instant::now() + PIPE_LIMIT);

@@ -11,8 +11,11 @@ use std::thread;
 
 use run_docker_core::Result;
 use run_docker_core::error::Context as _;
+use run_docker_identity::Farewell;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
+
+use super::farewell::Filter;
 
 /// Bytes moved at once.
 const BUFFER: usize = 64 * 1024;
@@ -25,6 +28,8 @@ const STACK: usize = 128 * 1024;
 pub(super) enum OutputEnd {
     /// The engine has no more.
     Finished,
+    /// The command ended with this code, and nobody is left who could write.
+    Farewell(u8),
     /// Nobody reads our standard output or error any more.
     ReaderGone,
     /// The connection broke, or our output cannot be written (a full disk).
@@ -38,8 +43,14 @@ pub(super) struct Streams {
     pub(super) stop_input: Option<UnixStream>,
 }
 
-/// Starts copying. `tty`: the output is one raw stream, else frames.
-pub(super) fn connect(stream: UnixStream, stdin: bool, tty: bool) -> Result<Streams> {
+/// Starts copying. `tty`: the output is one raw stream, else frames, behind which
+/// the farewell may come.
+pub(super) fn connect(
+    stream: UnixStream,
+    stdin: bool,
+    tty: bool,
+    farewell: Option<&Farewell>,
+) -> Result<Streams> {
     let what = || "connecting the standard streams".to_owned();
     let stop_input = if stdin {
         let (stop, stopped) = UnixStream::pair().context(what)?;
@@ -50,8 +61,9 @@ pub(super) fn connect(stream: UnixStream, stdin: bool, tty: bool) -> Result<Stre
         None
     };
     let (sender, output) = oneshot::channel();
+    let filters = [Filter::new(farewell), Filter::new(farewell)];
     spawn("stdout", move || {
-        let end = if tty { copy_raw(stream) } else { copy_frames(stream) };
+        let end = if tty { copy_raw(stream) } else { copy_frames(stream, filters) };
         // Nobody listens once the command has ended.
         let _ = sender.send(end);
     })
@@ -124,7 +136,7 @@ fn copy_raw(mut stream: UnixStream) -> OutputEnd {
 
 /// Frames: one byte that names the stream, three of nothing, four of length
 /// (Docker Engine API, "Attach to a container").
-fn copy_frames(stream: UnixStream) -> OutputEnd {
+fn copy_frames(stream: UnixStream, [mut of_stdout, mut of_stderr]: [Filter; 2]) -> OutputEnd {
     let mut stream = std::io::BufReader::with_capacity(BUFFER, stream);
     let mut buffer = vec![0; BUFFER];
     let (mut stdout, mut stderr) = (Out::new(1), Out::new(2));
@@ -132,24 +144,34 @@ fn copy_frames(stream: UnixStream) -> OutputEnd {
         let mut head = [0u8; 8];
         match read_frame_head(&mut stream, &mut head) {
             Ok(true) => {}
-            Ok(false) => return OutputEnd::Finished,
+            Ok(false) => {
+                let kept = of_stdout.finish(&mut |bytes| stdout.write(bytes));
+                return match kept.and_then(|()| of_stderr.finish(&mut |bytes| stderr.write(bytes))) {
+                    Ok(()) => OutputEnd::Finished,
+                    Err(end) => end,
+                };
+            }
             Err(error) => return OutputEnd::Failed(error),
         }
         let mut left = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        let out = if head[0] == 2 { &mut stderr } else { &mut stdout };
+        let (filter, out) =
+            if head[0] == 2 { (&mut of_stderr, &mut stderr) } else { (&mut of_stdout, &mut stdout) };
         while left > 0 {
             let wanted = left.min(BUFFER);
             match stream.read(&mut buffer[..wanted]) {
                 Ok(0) => return OutputEnd::Failed(ErrorKind::UnexpectedEof.into()),
                 Ok(n) => {
                     left -= n;
-                    if let Err(end) = out.write(&buffer[..n]) {
+                    if let Err(end) = filter.pass(&buffer[..n], &mut |bytes| out.write(bytes)) {
                         return end;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return OutputEnd::Failed(error),
             }
+        }
+        if let (Some(code), Some(_)) = (of_stdout.code(), of_stderr.code()) {
+            return OutputEnd::Farewell(code);
         }
     }
 }

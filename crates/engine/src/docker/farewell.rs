@@ -1,0 +1,184 @@
+//! The init's last words, taken out of the command's output.
+//!
+//! An engine tells the end of a container once it has taken it apart, and the
+//! network alone is most of the time that a short command takes. The init knows
+//! how the command ended at once, and says so behind its output, on both streams:
+//! what came before is then all there is, and the launcher may go. A command that
+//! ends without (killed, or its output not read) is waited for as any other.
+
+use memchr::memmem;
+use run_docker_core::error::Context as _;
+use run_docker_core::plan::OnCollision;
+use run_docker_core::{EngineKind, Result, RunPlan};
+use run_docker_identity::Farewell;
+use run_docker_identity::farewell::{self, TAIL_BYTES};
+
+/// Random bytes of a nonce.
+const NONCE_BYTES: usize = 16;
+
+/// One for a container that nobody can miss while the engine removes it: its name
+/// is no one's choice, none of its ports is published, its output is not kept, and
+/// there is no terminal that would show it.
+pub(super) fn for_plan(plan: &RunPlan, engine: EngineKind) -> Result<Option<Farewell>> {
+    let suits = engine == EngineKind::Docker
+        && plan.remove
+        && !plan.stdio.detach
+        && !plan.stdio.tty
+        && plan.on_collision == OnCollision::Suffix
+        && plan.ports.is_empty()
+        && plan.client_flags.is_empty()
+        && plan.log_driver.as_deref() == Some("none");
+    if !suits {
+        return Ok(None);
+    }
+    let mut bytes = [0u8; NONCE_BYTES];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context(|| "asking the kernel for random bytes".to_owned())?;
+    Ok(Some(Farewell::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect())))
+}
+
+/// The one that a container was created with.
+pub(super) fn of_container(env: &[String]) -> Option<Farewell> {
+    Farewell::from_env(|name| {
+        env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    })
+}
+
+/// One stream of output, its farewell taken out.
+pub(super) struct Filter {
+    /// What the farewell begins with; empty: there will be none.
+    beginning: Vec<u8>,
+    /// The end of what came, while it may be the farewell's beginning.
+    held: Vec<u8>,
+    code: Option<u8>,
+}
+
+impl Filter {
+    pub(super) fn new(farewell: Option<&Farewell>) -> Self {
+        let beginning = farewell.map(|f| f.beginning().into_bytes()).unwrap_or_default();
+        Self { beginning, held: Vec::new(), code: None }
+    }
+
+    /// How the command ended, once that was said.
+    pub(super) fn code(&self) -> Option<u8> {
+        self.code
+    }
+
+    /// Gives `out` what is the command's own.
+    pub(super) fn pass<E>(
+        &mut self,
+        bytes: &[u8],
+        out: &mut impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        if self.beginning.is_empty() || self.code.is_some() {
+            return out(bytes);
+        }
+        if self.held.is_empty() {
+            return self.search(bytes, out);
+        }
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(bytes);
+        self.search(&all, out)
+    }
+
+    /// The stream has ended: what was held is no farewell.
+    pub(super) fn finish<E>(
+        &mut self,
+        out: &mut impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let held = std::mem::take(&mut self.held);
+        if held.is_empty() { Ok(()) } else { out(&held) }
+    }
+
+    fn search<E>(
+        &mut self,
+        bytes: &[u8],
+        out: &mut impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let (start, tail) = match memmem::find(bytes, &self.beginning) {
+            Some(start) => (start, bytes[start + self.beginning.len()..].first_chunk::<TAIL_BYTES>()),
+            None => (bytes.len() - self.begun(bytes), None),
+        };
+        if start > 0 {
+            out(&bytes[..start])?;
+        }
+        let Some(tail) = tail else {
+            self.held = bytes[start..].to_vec();
+            return Ok(());
+        };
+        self.code = farewell::code(*tail);
+        let end = start + self.beginning.len() + TAIL_BYTES;
+        // The init writes whole words: this is something else.
+        let rest = if self.code.is_some() { &bytes[end..] } else { &bytes[start..] };
+        if rest.is_empty() { Ok(()) } else { out(rest) }
+    }
+
+    /// How many of the last bytes may be the farewell's first ones.
+    fn begun(&self, bytes: &[u8]) -> usize {
+        let most = bytes.len().min(self.beginning.len() - 1);
+        (1..=most).rev().find(|n| bytes.ends_with(&self.beginning[..*n])).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn farewell() -> Farewell {
+        Farewell::new("00ff".to_owned())
+    }
+
+    /// What is passed of pieces, and the code.
+    fn pass(pieces: &[&[u8]]) -> (Vec<u8>, Option<u8>) {
+        let mut filter = Filter::new(Some(&farewell()));
+        let mut passed = Vec::new();
+        let mut out = |bytes: &[u8]| {
+            passed.extend_from_slice(bytes);
+            Ok::<(), ()>(())
+        };
+        for piece in pieces {
+            filter.pass(piece, &mut out).unwrap();
+        }
+        filter.finish(&mut out).unwrap();
+        let code = filter.code();
+        (passed, code)
+    }
+
+    #[test]
+    fn a_farewell_is_taken_out_wherever_it_is_cut() {
+        let whole = [b"output\0\nrun-docker-init: ".as_slice(), farewell().words(7).as_bytes()].concat();
+        for cut in 0..=whole.len() {
+            let (passed, code) = pass(&[&whole[..cut], &whole[cut..]]);
+            assert_eq!(
+                (passed.as_slice(), code),
+                (b"output\0\nrun-docker-init: ".as_slice(), Some(7)),
+                "{cut}"
+            );
+        }
+        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+        assert_eq!(pass(&bytes).1, Some(7));
+        assert_eq!(pass(&[farewell().words(255).as_bytes(), b"late"]), (b"late".to_vec(), Some(255)));
+    }
+
+    #[test]
+    fn what_is_none_passes_as_it_is() {
+        let another = Farewell::new("00fe".to_owned()).words(7);
+        let words = farewell().words(7);
+        let unfinished = &words[..words.len() - 1];
+        let no_code = farewell().beginning() + "abc\n";
+        for text in ["", "a", "run-docker-init: 00f", another.as_str(), unfinished, &no_code] {
+            assert_eq!(pass(&[text.as_bytes()]), (text.as_bytes().to_vec(), None), "{text}");
+            for cut in 0..=text.len() {
+                let (passed, code) = pass(&[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]);
+                assert_eq!((passed.as_slice(), code), (text.as_bytes(), None), "{text} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_container_tells_its_own() {
+        let env = ["PATH=/bin".to_owned(), "RUN_DOCKER_SPEC_FAREWELL=00ff".to_owned()];
+        assert_eq!(of_container(&env), Some(farewell()));
+        assert_eq!(of_container(&env[..1]), None);
+    }
+}
