@@ -163,15 +163,26 @@ fn image(survey: &Survey) -> Option<Finding> {
     let name = &image.name;
     Some(match (image.present, image.is_default, survey.choice.kind) {
         (true, ..) => Finding::ok("image", format!("{name} is there")),
-        (false, true, EngineKind::Docker) => {
-            Finding::note("image", format!("{name} is not there; the first run builds it"))
-                .paste("run-docker build")
-        }
-        (false, _, EngineKind::Native) => Finding::note(
+        (false, true, EngineKind::Native) => Finding::note(
             "image",
-            format!("{name} is not in the native engine's store; it is taken from Docker where that has it"),
+            format!(
+                "{name} is not in the native engine's store; the first run takes it from Docker or Podman, or builds it"
+            ),
         )
-        .paste(format!("run-docker image import FILE --tag {name}")),
+        .paste("run-docker build --engine native"),
+        (false, true, _) => Finding::note("image", format!("{name} is not there; the first run builds it"))
+            .paste("run-docker build"),
+        (false, false, EngineKind::Native) => {
+            let text = format!(
+                "{name} is not in the native engine's store; the first run takes it from Docker or Podman{}",
+                if image.pullable { " where they have it, else from its registry" } else { ", where they have it" }
+            );
+            Finding::note("image", text).paste(if image.pullable {
+                format!("run-docker image pull {name}")
+            } else {
+                format!("run-docker image import FILE --tag {name}")
+            })
+        }
         (false, ..) => Finding::note("image", format!("{name} is not there; the first run fetches it"))
             .paste(format!("docker pull {name}")),
     })

@@ -131,6 +131,8 @@ pub struct ImageSurvey {
     pub present: bool,
     /// Nobody named it: it is built when missing.
     pub is_default: bool,
+    /// The native engine of this program asks registries.
+    pub pullable: bool,
 }
 
 /// A directory of the host.

@@ -62,6 +62,7 @@ fn well() -> Survey {
             name: "ann/cuda-miniconda:latest".into(),
             present: true,
             is_default: true,
+            pullable: false,
         }),
         places: vec![
             place("project", "/home/ann/p"),

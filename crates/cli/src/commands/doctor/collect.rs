@@ -164,6 +164,7 @@ fn image(engine: &dyn Engine, prepared: &Prepared) -> Option<ImageSurvey> {
         name: wanted.to_string(),
         present,
         is_default: prepared.request.image_is_default || own,
+        pullable: run_docker_native::HAS_REGISTRIES,
     })
 }
 

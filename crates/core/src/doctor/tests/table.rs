@@ -182,8 +182,32 @@ pub(super) const TABLE: &[(&str, Change, Level, &str, &str, &str)] = &[
         },
         Level::Note,
         "image",
-        "store",
-        "image import",
+        "takes it from Docker or Podman, or builds it",
+        "run-docker build --engine native",
+    ),
+    (
+        "somebody's image missing natively",
+        |s| {
+            let image = s.image.as_mut().unwrap();
+            (image.present, image.is_default) = (false, false);
+            s.choice.kind = EngineKind::Native;
+        },
+        Level::Note,
+        "image",
+        "Podman, where they have it",
+        "image import FILE --tag",
+    ),
+    (
+        "somebody's image missing natively, with registries",
+        |s| {
+            let image = s.image.as_mut().unwrap();
+            (image.present, image.is_default, image.pullable) = (false, false, true);
+            s.choice.kind = EngineKind::Native;
+        },
+        Level::Note,
+        "image",
+        "else from its registry",
+        "run-docker image pull",
     ),
     (
         "project of somebody else",
