@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use run_docker_core::config::{Assignment, Key, Layer, Origin, Settings, parse_runconfigs};
-use run_docker_core::plan::{Places, PlanInput, docker_argv, plan};
+use run_docker_core::plan::{Places, PlanInput, Returns, docker_argv, plan};
 use run_docker_core::request::{Flavor, RunRequest, Surroundings, Words};
 use run_docker_core::types::CpuList;
 use run_docker_core::{EngineFacts, Error, Gpu, HostFacts, ImageFacts, RunPlan};
@@ -296,6 +296,27 @@ fn the_terminal_is_only_taken_when_it_is_ours() {
         let plan = case.plan("", "", &["id"]).unwrap();
         assert_eq!((plan.stdio.tty, plan.stdio.stdin), (tty, connected), "{stdin} {stdout} {foreground}");
     }
+}
+
+#[test]
+fn what_one_may_want_again_is_waited_for() {
+    for (options, returns) in [
+        (vec![], Returns::AtEnd),
+        (vec![(Key::ContainerName, "{user}_{time}")], Returns::AtEnd),
+        (vec![(Key::ContainerName, "{user}_train")], Returns::AtRemoval),
+        (vec![(Key::ContainerName, "train")], Returns::AtRemoval),
+        (vec![(Key::DockerArgs, "-p 8080:80")], Returns::AtRemoval),
+        (vec![(Key::DockerArgs, "--log-driver journald")], Returns::AtRemoval),
+        (vec![(Key::DockerArgs, "--rm=false")], Returns::AtRemoval),
+        (vec![(Key::DockerArgs, "--cpu-shares 5")], Returns::AtRemoval),
+        (vec![(Key::Detach, "true")], Returns::AtRemoval),
+    ] {
+        let case = Case { options, ..Case::default() };
+        assert_eq!(case.plan("", "", &["id"]).unwrap().returns, returns, "{:?}", case.options);
+    }
+    let mut case = Case::default();
+    case.host.terminal = run_docker_core::Terminal { stdin: true, stdout: true, foreground: true };
+    assert_eq!(case.plan("", "", &["id"]).unwrap().returns, Returns::AtRemoval, "a terminal");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use run_docker_testkit::{Flavor, docker, image, output, run_ok};
 
@@ -100,7 +101,12 @@ fn what_one_may_want_again_at_once_is_waited_for() {
         world.inside(&["--name", &name], &["true"]).ok();
         assert_eq!(there(), "");
     }
-    let (port, template) = ("127.0.0.1:34711:80", format!("{name}-{{user}}"));
+    // A template without a time gives the same name again; a port is the same anyhow.
+    for _ in 0..3 {
+        world.inside(&["--name", &format!("{name}-{{user}}")], &["true"]).ok();
+        assert_eq!(there(), "");
+    }
+    let (port, template) = ("127.0.0.1:34711:80", format!("{name}-{{time}}"));
     for _ in 0..3 {
         let mut launcher = world.launcher();
         launcher.args(["--image", &image(Flavor::Debian), "--name", &template, "--docker-args"]);
@@ -113,15 +119,23 @@ fn what_one_may_want_again_at_once_is_waited_for() {
 fn another_launcher_that_follows_takes_it_out_too() {
     let world = world!();
     let name = world.unique("followed");
-    let template = format!("{name}-{{user}}");
+    let template = format!("{name}-{{time}}");
     let mut first = world.launcher();
     first.args(["--image", &image(Flavor::Debian), "--network", "none", "--name", &template, "", ""]);
     let mut first = first.args(["read word; echo $word; echo $word >&2; exit 9"]);
     first = first.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut first = first.spawn().unwrap();
-    let name = format!("{name}-ann");
+    let named = || {
+        let mut listing = docker();
+        listing.args(["ps", "--format", "{{.Names}}", "--filter", &format!("name={name}")]);
+        run_ok(&mut listing)
+    };
+    while named().is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let name = named().trim().to_owned();
     while output(docker().args(["exec", &name, "true"])).status.code() != Some(0) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     let mut second = world.launcher();
     let second = second
@@ -130,13 +144,8 @@ fn another_launcher_that_follows_takes_it_out_too() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It is there once it has asked the engine to tell it of the end.
-    while !std::fs::read_to_string(format!("/proc/{}/comm", second.id()))
-        .is_ok_and(|c| c.starts_with("run-docker"))
-    {
-        std::thread::yield_now();
-    }
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // By then it follows; else it says that nothing runs, and this fails.
+    std::thread::sleep(Duration::from_millis(500));
     first.stdin.take().unwrap().write_all(b"word\n").unwrap();
     for launcher in [first, second] {
         let said = Said::from(launcher.wait_with_output().unwrap());
@@ -147,7 +156,7 @@ fn another_launcher_that_follows_takes_it_out_too() {
 #[test]
 fn the_words_are_on_both_streams_and_only_from_the_first_process() {
     let world = world!();
-    let template = format!("{}-{{user}}", world.unique("plain"));
+    let template = format!("{}-{{time}}", world.unique("plain"));
     let mut dry = world.launcher();
     dry.args(["--dry-run", "--image", &image(Flavor::Debian), "--name", &template, "", "", "exit 3"]);
     let line = run_ok(&mut dry);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use run_docker_identity::{CommandForm, Privileges};
 
-use super::{Notice, OnCollision, RunPlan, Stdio, environment, gpus, identity, resources, services, storage};
+use super::{
+    Notice, OnCollision, Returns, RunPlan, Stdio, environment, gpus, identity, resources, services, storage,
+};
 use crate::error::Error;
 use crate::facts::{EngineFacts, HostFacts, ImageFacts};
 use crate::request::RunRequest;
@@ -90,6 +92,13 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
     let ports = resources::decide_ports(input, services.ports, &mut notices);
     notices.extend(services.notices);
     let remove = args.remove.unwrap_or(!request.detach);
+    let log_driver = args.log_driver.clone().or_else(|| {
+        // An attached run's output would be written twice, without bound.
+        (!request.detach).then(|| "none".to_owned())
+    });
+    // A name of one moment, a port of nobody's, and output that nobody else has.
+    let unmissed = request.name.is_momentary() && ports.is_empty() && log_driver.as_deref() == Some("none");
+    let followed = remove && !stdio.detach && !stdio.tty && args.client_flags.is_empty();
 
     if args.init == Some(true) {
         notices.push(Notice::verbose("--init is left out: run-docker-init is PID 1 already"));
@@ -138,14 +147,12 @@ fn plan_command(input: &PlanInput<'_>, services: services::Services) -> Result<R
         read_only: args.read_only.unwrap_or(false),
         ipc: args.ipc.clone(),
         pid: args.pid.clone(),
-        log_driver: args.log_driver.clone().or_else(|| {
-            // An attached run's output would be written twice, without bound.
-            (!request.detach).then(|| "none".to_owned())
-        }),
+        log_driver,
         remove,
         stdio,
         client_flags: args.client_flags.clone(),
         iterations: request.iterations,
+        returns: if unmissed && followed { Returns::AtEnd } else { Returns::AtRemoval },
         notices,
     })
 }

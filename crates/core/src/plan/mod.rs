@@ -45,6 +45,17 @@ pub enum OnCollision {
     Suffix,
 }
 
+/// When a run is over for its launcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returns {
+    /// The command has ended, its output is complete and no process is left, if
+    /// the engine lets that be known: nobody can miss what it has yet to remove.
+    AtEnd,
+    /// The engine has done all that it does.
+    AtRemoval,
+}
+
 /// How GPUs are asked of the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -161,6 +172,8 @@ pub struct RunPlan {
     pub client_flags: Vec<String>,
     /// How many times to run, one after the other.
     pub iterations: u32,
+    /// When each of them is over.
+    pub returns: Returns,
     /// What to tell the user.
     pub notices: Vec<Notice>,
 }

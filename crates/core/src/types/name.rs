@@ -113,6 +113,12 @@ impl Template {
         self.0.contains('{')
     }
 
+    /// True when the name is another one in the next second, so that nobody wants
+    /// it again.
+    pub fn is_momentary(&self) -> bool {
+        ["{date}", "{time}"].iter().any(|placeholder| self.0.contains(placeholder))
+    }
+
     /// The name for one run.
     pub fn render(&self, values: &TemplateValues<'_>) -> ContainerName {
         let now = values.now;
@@ -204,5 +210,7 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         assert!(!Template::parse("train").unwrap().has_placeholders());
+        assert!(Template::parse("{user}_{time}").unwrap().is_momentary());
+        assert!(!Template::parse("{user}_train").unwrap().is_momentary());
     }
 }

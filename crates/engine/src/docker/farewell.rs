@@ -8,7 +8,7 @@
 
 use memchr::memmem;
 use run_docker_core::error::Context as _;
-use run_docker_core::plan::OnCollision;
+use run_docker_core::plan::Returns;
 use run_docker_core::{EngineKind, Result, RunPlan};
 use run_docker_identity::Farewell;
 use run_docker_identity::farewell::{self, TAIL_BYTES};
@@ -16,19 +16,10 @@ use run_docker_identity::farewell::{self, TAIL_BYTES};
 /// Random bytes of a nonce.
 const NONCE_BYTES: usize = 16;
 
-/// One for a container that nobody can miss while the engine removes it: its name
-/// is no one's choice, none of its ports is published, its output is not kept, and
-/// there is no terminal that would show it.
+/// One for a run that is over when its command is. (Podman takes a container apart
+/// by a program of its own, in whose way the next one would be.)
 pub(super) fn for_plan(plan: &RunPlan, engine: EngineKind) -> Result<Option<Farewell>> {
-    let suits = engine == EngineKind::Docker
-        && plan.remove
-        && !plan.stdio.detach
-        && !plan.stdio.tty
-        && plan.on_collision == OnCollision::Suffix
-        && plan.ports.is_empty()
-        && plan.client_flags.is_empty()
-        && plan.log_driver.as_deref() == Some("none");
-    if !suits {
+    if engine != EngineKind::Docker || plan.returns != Returns::AtEnd {
         return Ok(None);
     }
     let mut bytes = [0u8; NONCE_BYTES];

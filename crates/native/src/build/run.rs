@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use run_docker_core::error::Context as _;
-use run_docker_core::plan::{GpuPlan, OnCollision, Stdio};
+use run_docker_core::plan::{GpuPlan, OnCollision, Returns, Stdio};
 use run_docker_core::types::ContainerName;
 use run_docker_core::{Error, ImageFacts, Progress, Result, RunPlan};
 use run_docker_identity::{CommandForm, Group, Identity, InitSpec, Privileges};
@@ -184,6 +184,7 @@ impl Build<'_> {
             stdio: Stdio { stdin: false, tty: false, detach: false },
             client_flags: Vec::new(),
             iterations: 1,
+            returns: Returns::AtRemoval,
             notices: Vec::new(),
         })
     }
