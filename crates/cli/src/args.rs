@@ -55,6 +55,13 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
+/// The same without subcommands, whose definitions are nine parts in ten.
+#[derive(Debug, Parser)]
+pub(crate) struct RunAlone {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
 /// How much is said.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Verbosity {

@@ -14,10 +14,10 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser as _, Subcommand as _};
 use run_docker_core::{Error, ExitStatus, Result};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, RunAlone};
 use crate::context::Context;
 
 fn main() -> ExitCode {
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(context) => context,
         Err(error) => return failed(&error),
     };
-    let cli = match Cli::try_parse_from(words(&context)) {
+    let cli = match read(&context.words) {
         Ok(cli) => cli,
         Err(error) if error.kind() == ClapErrorKind::MissingRequiredArgument => {
             let stray = front::stray(&Cli::command(), &context.words);
@@ -39,12 +39,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line as clap wants it. Most begin with no option and are that already.
-fn words(context: &Context) -> Vec<String> {
-    if context.words.get(1).is_some_and(|word| word.starts_with('-')) {
-        return front::subcommand_first(&Cli::command(), &context.words);
+/// What the command line asks for. Where no word is a subcommand's name, it is a
+/// run or an error, and the definition of a run is there in a fraction of a
+/// millisecond; errors and help need all of it.
+fn read(words: &[String]) -> std::result::Result<Cli, clap::Error> {
+    if !words.iter().any(|word| Command::has_subcommand(word))
+        && let Ok(RunAlone { run }) = RunAlone::try_parse_from(words)
+    {
+        return Ok(Cli { run, command: None });
     }
-    context.words.clone()
+    let mut definition = Cli::command();
+    let words = front::subcommand_first(&definition, words);
+    let mut matches = definition.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
 }
 
 fn dispatch(cli: Cli, context: &Context) -> Result<ExitStatus> {
