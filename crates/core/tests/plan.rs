@@ -311,7 +311,8 @@ fn what_one_may_want_again_is_waited_for() {
         (vec![(Key::DockerArgs, "--cpu-shares 5")], Returns::AtRemoval),
         (vec![(Key::Detach, "true")], Returns::AtRemoval),
     ] {
-        let case = Case { options, ..Case::default() };
+        let mut case = Case { options, ..Case::default() };
+        case.host.terminal = run_docker_core::Terminal { stdin: false, stdout: true, foreground: true };
         assert_eq!(case.plan("", "", &["id"]).unwrap().returns, returns, "{:?}", case.options);
     }
     let mut case = Case::default();
