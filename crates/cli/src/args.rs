@@ -55,7 +55,7 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-/// The same without subcommands, whose definitions are nine parts in ten.
+/// The same without subcommands, whose definitions are most of all.
 #[derive(Debug, Parser)]
 pub(crate) struct RunAlone {
     #[command(flatten)]
