@@ -76,7 +76,7 @@ pub(crate) fn podman_unfit(who: &Identity, context: &Context) -> Option<&'static
         return None;
     }
     let granted = run_docker_host::survey_subids(who, &context.env);
-    let maps = granted.mappers && !granted.uids.is_empty() && !granted.gids.is_empty();
+    let maps = granted.can_map();
     (!maps).then_some("without ids of yours in /etc/subuid and /etc/subgid it cannot show your number")
 }
 

@@ -56,8 +56,6 @@ pub(crate) fn run(args: &BuildArgs, context: &Context) -> Result<ExitStatus> {
 }
 
 fn options(tag: ImageReference, who: &Identity, context: &Context) -> BuildOptions<'static> {
-    let granted = survey_subids(who, &context.env);
-    let ranges = granted.mappers && !granted.uids.is_empty() && !granted.gids.is_empty();
     BuildOptions {
         base: Base::FromDockerfile,
         tag,
@@ -76,7 +74,7 @@ fn options(tag: ImageReference, who: &Identity, context: &Context) -> BuildOptio
         path: context.env.get("PATH").cloned().unwrap_or_default(),
         rights: match who.uid {
             0 => Rights::Root,
-            _ if ranges => Rights::Range,
+            _ if survey_subids(who, &context.env).can_map() => Rights::Range,
             _ => Rights::Own,
         },
         registry_seconds: REGISTRY_SECONDS,

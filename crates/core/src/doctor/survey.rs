@@ -196,6 +196,13 @@ pub struct SubidSurvey {
     pub mappers: bool,
 }
 
+impl SubidSurvey {
+    /// More than the user's own id can be mapped.
+    pub fn can_map(&self) -> bool {
+        self.mappers && !self.uids.is_empty() && !self.gids.is_empty()
+    }
+}
+
 /// The kernel.
 #[derive(Clone, Debug, Default)]
 pub struct KernelSurvey {
