@@ -17,7 +17,8 @@ fn repository() -> PathBuf {
 }
 
 /// An image with the repository's entrypoint and this launcher's init, as the
-/// Dockerfile lays them out.
+/// Dockerfile lays them out. No layer is another test's: a build that takes one
+/// from the cache while that test removes its image fails.
 fn ours(world: &World) -> String {
     let name = format!("run-docker-test/{}:1", world.unique("ours").to_lowercase());
     let context = world.sandbox.path("context");
@@ -26,7 +27,7 @@ fn ours(world: &World) -> String {
     fs::write(context.join("run-docker-init"), init).unwrap();
     fs::copy(repository().join("entrypoint.sh"), context.join("entrypoint.sh")).unwrap();
     let dockerfile = format!(
-        "FROM {}\nLABEL run-docker.image=1\nCOPY entrypoint.sh /entrypoint.sh\n\
+        "FROM {}\nLABEL run-docker.image=1 run-docker.test={name}\nCOPY entrypoint.sh /entrypoint.sh\n\
          COPY run-docker-init /usr/local/lib/run-docker/run-docker-init\n\
          RUN chmod 755 /entrypoint.sh /usr/local/lib/run-docker/run-docker-init\n\
          ENTRYPOINT [\"/entrypoint.sh\"]\nCMD [\"bash\"]\n",
