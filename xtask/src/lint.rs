@@ -1,6 +1,7 @@
 //! The form of the code, clippy, the directions between crates, the length of
 //! files, and whether what is written from the code is up to date.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,9 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("native", &["core", "identity"]),
     ("activate", &["testkit"]),
     ("lease", &["testkit"]),
-    ("conda", &["activate", "lease", "testkit"]),
+    ("conda", &["activate", "lease", "testkit", "workspace-hack"]),
     ("testkit", &[]),
-    ("cli", &["core", "engine", "host", "identity", "image", "lease", "native", "testkit"]),
+    ("workspace-hack", &[]),
+    ("cli", &["core", "engine", "host", "identity", "image", "lease", "native", "testkit", "workspace-hack"]),
 ];
 
 /// Longest file.
@@ -39,6 +41,7 @@ pub(crate) fn run() -> bool {
     // What a build does without unless it is asked for.
     let good = good & crate::cargo(REGISTRY);
     good & arrows()
+        & once()
         & lengths()
         & scripts()
         & crate::man::lint()
@@ -61,6 +64,45 @@ fn arrows() -> bool {
         }
     }
     good
+}
+
+/// Crates that the launcher and the embedded conda need with different features:
+/// hyper's second protocol is the conda's alone, and the order of a JSON object's
+/// keys and the way to inflate are each program's own.
+const COMPILED_TWICE: [&str; 4] = ["flate2", "hyper", "hyper-util", "serde_json"];
+
+/// Whoever waits for both programs compiles what both have once: with one set of
+/// features, which `crates/workspace-hack` asks for.
+fn once() -> bool {
+    let (launcher, conda) = (features("run-docker-cli"), features("run-docker-conda"));
+    let mut good = true;
+    for (package, ours) in &launcher {
+        let Some(theirs) = conda.get(package) else { continue };
+        let name = package.split(' ').next().unwrap_or_default();
+        if ours.is_disjoint(theirs) && !COMPILED_TWICE.contains(&name) {
+            println!(
+                "lint: {package} has other features for the launcher {ours:?} than for conda {theirs:?}"
+            );
+            println!("  hint: crates/workspace-hack/Cargo.toml asks for what either needs");
+            good = false;
+        }
+    }
+    good
+}
+
+/// The packages that `package` is compiled from, and the sets of features of each.
+fn features(package: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let words = ["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p} [{f}]"];
+    let mut tree = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    tree.args(words).args(["--package", package]).current_dir(crate::root());
+    let tree = run_docker_testkit::run_ok(crate::without_cargos_own(&mut tree));
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in tree.lines() {
+        // A package seen before ends with ` (*)`.
+        let Some((package, features)) = line.trim_end_matches(" (*)").split_once(" [") else { continue };
+        found.entry(package.to_owned()).or_default().insert(features.trim_end_matches(']').to_owned());
+    }
+    found
 }
 
 /// Shell scripts that users run or their shells read.

@@ -7,6 +7,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use rattler_conda_types::compression_level::CompressionLevel;
 use rattler_digest::{Md5, Sha256, compute_file_digest};
@@ -179,8 +180,13 @@ impl World {
         self.path("envs").join(name)
     }
 
+    /// The program that images get, where `cargo xtask test` names it; else the
+    /// one that was compiled with these tests.
     pub fn program() -> &'static str {
-        env!("CARGO_BIN_EXE_conda")
+        static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+            std::env::var("RUN_DOCKER_TEST_CONDA").unwrap_or_else(|_| env!("CARGO_BIN_EXE_conda").to_owned())
+        });
+        &PROGRAM
     }
 
     /// Nothing of the user's reaches the command.

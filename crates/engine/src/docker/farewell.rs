@@ -6,7 +6,8 @@
 //! what came before is then all there is, and the launcher may go. A command that
 //! ends without (killed, or its output not read) is waited for as any other.
 
-use memchr::memmem;
+use memchr::memchr_iter;
+use memchr::memmem::Finder;
 use run_docker_core::error::Context as _;
 use run_docker_core::plan::Returns;
 use run_docker_core::{EngineKind, Result, RunPlan};
@@ -37,8 +38,9 @@ pub(super) fn of_container(env: &[String]) -> Option<Farewell> {
 
 /// One stream of output, its farewell taken out.
 pub(super) struct Filter {
-    /// What the farewell begins with; empty: there will be none.
-    beginning: Vec<u8>,
+    /// Finds what the farewell begins with; made once, since that takes longer than
+    /// to look through a chunk. `None`: there will be no farewell.
+    beginning: Option<Finder<'static>>,
     /// The end of what came, while it may be the farewell's beginning.
     held: Vec<u8>,
     code: Option<u8>,
@@ -46,7 +48,7 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn new(farewell: Option<&Farewell>) -> Self {
-        let beginning = farewell.map(|f| f.beginning().into_bytes()).unwrap_or_default();
+        let beginning = farewell.map(|f| Finder::new(&f.beginning()).into_owned());
         Self { beginning, held: Vec::new(), code: None }
     }
 
@@ -61,15 +63,34 @@ impl Filter {
         bytes: &[u8],
         out: &mut impl FnMut(&[u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        if self.beginning.is_empty() || self.code.is_some() {
-            return out(bytes);
+        let finder = match &self.beginning {
+            Some(finder) if self.code.is_none() => finder,
+            _ => return out(bytes),
+        };
+        let all;
+        let bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            all = [std::mem::take(&mut self.held).as_slice(), bytes].concat();
+            &all
+        };
+        let beginning = finder.needle();
+        let (start, tail) = match finder.find(bytes) {
+            Some(start) => (start, bytes[start + beginning.len()..].first_chunk::<TAIL_BYTES>()),
+            None => (bytes.len() - begun(beginning, bytes), None),
+        };
+        if start > 0 {
+            out(&bytes[..start])?;
         }
-        if self.held.is_empty() {
-            return self.search(bytes, out);
-        }
-        let mut all = std::mem::take(&mut self.held);
-        all.extend_from_slice(bytes);
-        self.search(&all, out)
+        let Some(tail) = tail else {
+            self.held = bytes[start..].to_vec();
+            return Ok(());
+        };
+        self.code = farewell::code(*tail);
+        let end = start + beginning.len() + TAIL_BYTES;
+        // The init writes whole words: this is something else.
+        let rest = if self.code.is_some() { &bytes[end..] } else { &bytes[start..] };
+        if rest.is_empty() { Ok(()) } else { out(rest) }
     }
 
     /// The stream has ended: what was held is no farewell.
@@ -80,35 +101,13 @@ impl Filter {
         let held = std::mem::take(&mut self.held);
         if held.is_empty() { Ok(()) } else { out(&held) }
     }
+}
 
-    fn search<E>(
-        &mut self,
-        bytes: &[u8],
-        out: &mut impl FnMut(&[u8]) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let (start, tail) = match memmem::find(bytes, &self.beginning) {
-            Some(start) => (start, bytes[start + self.beginning.len()..].first_chunk::<TAIL_BYTES>()),
-            None => (bytes.len() - self.begun(bytes), None),
-        };
-        if start > 0 {
-            out(&bytes[..start])?;
-        }
-        let Some(tail) = tail else {
-            self.held = bytes[start..].to_vec();
-            return Ok(());
-        };
-        self.code = farewell::code(*tail);
-        let end = start + self.beginning.len() + TAIL_BYTES;
-        // The init writes whole words: this is something else.
-        let rest = if self.code.is_some() { &bytes[end..] } else { &bytes[start..] };
-        if rest.is_empty() { Ok(()) } else { out(rest) }
-    }
-
-    /// How many of the last bytes may be the farewell's first ones.
-    fn begun(&self, bytes: &[u8]) -> usize {
-        let most = bytes.len().min(self.beginning.len() - 1);
-        (1..=most).rev().find(|n| bytes.ends_with(&self.beginning[..*n])).unwrap_or(0)
-    }
+/// How many of the last bytes may be the first ones of `beginning`.
+fn begun(beginning: &[u8], bytes: &[u8]) -> usize {
+    let last = &bytes[bytes.len() - bytes.len().min(beginning.len() - 1)..];
+    let mut ends = memchr_iter(beginning[0], last).map(|at| &last[at..]);
+    ends.find(|end| beginning.starts_with(end)).map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]

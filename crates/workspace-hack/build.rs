@@ -1,0 +1,3 @@
+//! Without a build script cargo does not consider build dependencies.
+
+fn main() {}
