@@ -175,14 +175,14 @@ fn changes(setup: &Setup, real: &Place, ours: &Place, bare: &Bare, findings: &mu
             Arm::new("run-docker's conda, create, warm", || ours.create(false)),
             Arm::new("run-docker's conda, create, warm, again", || ours.create(false)),
             Arm::new("bare rattler, create, warm", || bare.create(false)),
-            Arm::new("conda 24.7.1, create, warm", || real.create(false)),
-            Arm::new("run-docker's conda, create, cold", || ours.create(true)),
-            Arm::new("bare rattler, create, cold", || bare.create(true)),
-            Arm::new("conda 24.7.1, create, cold", || real.create(true)),
-            Arm::new("run-docker's conda, install one more", || ours.install()),
-            Arm::new("conda 24.7.1, install one more", || real.install()),
+            Arm::new("conda 24.7.1, create, warm", || real.create(false)).every(3),
+            Arm::new("run-docker's conda, create, cold", || ours.create(true)).every(3),
+            Arm::new("bare rattler, create, cold", || bare.create(true)).every(3),
+            Arm::new("conda 24.7.1, create, cold", || real.create(true)).every(3),
+            Arm::new("run-docker's conda, install one more", || ours.install()).every(3),
+            Arm::new("conda 24.7.1, install one more", || real.install()).every(3),
         ],
-        setup.rounds(9),
+        setup.rounds(27),
     );
     let control = spread(&series[0], &series[1]);
     let check = |what: &str, a: usize, b: usize, bar: f64| {

@@ -5,7 +5,7 @@
 //!
 //! The idea is Charliecloud's (`ch-image --force=seccomp`).
 
-use super::seccomp::{ARCHITECTURE, give, jump, load};
+use super::bpf::{ARCH, ARCHITECTURE, NUMBER, argument, give, jump, load, mask};
 
 /// Calls that change owners and ids.
 const OWNERS: &[libc::c_long] = &[
@@ -39,15 +39,14 @@ pub(crate) fn program() -> Vec<libc::sock_filter> {
     let allow = give(libc::SECCOMP_RET_ALLOW);
     // Errno 0: the call is not made and succeeds.
     let done = give(libc::SECCOMP_RET_ERRNO);
-    let mut code = vec![load(4), jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0), allow, load(0)];
+    let mut code = vec![load(ARCH), jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0), allow, load(NUMBER)];
     for call in OWNERS {
         code.extend([jump(libc::BPF_JEQ, number(*call), 0, 1), done]);
     }
-    for (call, argument) in NODES {
-        // struct seccomp_data: the arguments begin at 16, 8 bytes each, the low half first.
+    for (call, kind) in NODES {
         code.extend([
             jump(libc::BPF_JEQ, number(*call), 0, 6),
-            load(16 + argument * 8),
+            load(argument(*kind)),
             mask(libc::S_IFMT),
             jump(libc::BPF_JEQ, libc::S_IFCHR, 1, 0),
             jump(libc::BPF_JEQ, libc::S_IFBLK, 0, 1),
@@ -59,48 +58,23 @@ pub(crate) fn program() -> Vec<libc::sock_filter> {
     code
 }
 
-fn mask(bits: u32) -> libc::sock_filter {
-    let code = u16::try_from(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K).unwrap_or(0);
-    libc::sock_filter { code, jt: 0, jf: 0, k: bits }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs the few instructions that the program is made of.
-    fn answer(arch: u32, number: libc::c_long, arguments: [u32; 3]) -> u32 {
-        let (mut at, mut value) = (0, 0);
-        let program = program();
-        loop {
-            let step = program[at];
-            at += 1;
-            match u32::from(step.code) {
-                code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
-                    value = match step.k {
-                        0 => u32::try_from(number).unwrap(),
-                        4 => arch,
-                        place => arguments[(place as usize - 16) / 8],
-                    };
-                }
-                code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
-                    at += usize::from(if value == step.k { step.jt } else { step.jf });
-                }
-                code if code == libc::BPF_ALU | libc::BPF_AND | libc::BPF_K => value &= step.k,
-                code if code == libc::BPF_RET | libc::BPF_K => return step.k,
-                code => panic!("{code}"),
-            }
-        }
+    fn answer(arch: u32, number: libc::c_long, kind: u32) -> u32 {
+        let kind = u64::from(kind);
+        super::super::bpf::run(&program(), arch, number, [0, 0, kind, 0, 0, 0])
     }
 
     #[test]
     fn owners_do_not_change_and_all_else_is_done() {
         let (done, allowed) = (libc::SECCOMP_RET_ERRNO, libc::SECCOMP_RET_ALLOW);
-        assert_eq!(answer(ARCHITECTURE, libc::SYS_fchownat, [0; 3]), done);
-        assert_eq!(answer(ARCHITECTURE, libc::SYS_setgroups, [0; 3]), done);
-        assert_eq!(answer(ARCHITECTURE, libc::SYS_read, [0; 3]), allowed);
-        assert_eq!(answer(1, libc::SYS_fchownat, [0; 3]), allowed);
-        let node = |kind| answer(ARCHITECTURE, libc::SYS_mknodat, [0, 0, kind | 0o644]);
+        assert_eq!(answer(ARCHITECTURE, libc::SYS_fchownat, 0), done);
+        assert_eq!(answer(ARCHITECTURE, libc::SYS_setgroups, 0), done);
+        assert_eq!(answer(ARCHITECTURE, libc::SYS_read, 0), allowed);
+        assert_eq!(answer(1, libc::SYS_fchownat, 0), allowed);
+        let node = |kind| answer(ARCHITECTURE, libc::SYS_mknodat, kind | 0o644);
         assert_eq!(node(libc::S_IFCHR), done);
         assert_eq!(node(libc::S_IFBLK), done);
         assert_eq!(node(libc::S_IFIFO), allowed);

@@ -1,6 +1,7 @@
 //! What a container may not do: capabilities, hidden and read-only places of the
 //! kernel, system calls.
 
+mod bpf;
 pub(crate) mod capabilities;
 pub(crate) mod fake_root;
 pub(crate) mod seccomp;

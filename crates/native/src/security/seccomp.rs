@@ -6,9 +6,9 @@
 //! it; keyrings know no containers; TIOCSTI types into a terminal. Docker's own
 //! forbids these, and so do the rules of crates/native/data/stricter.json.
 //!
-//! Both are read and translated here: numbers that are always allowed become
-//! ranges, since the kernel asks the program at each call (and remembers such
-//! answers).
+//! Both are read and translated here. Numbers that meet the same answer become
+//! ranges, found by halving: the kernel asks the program at each call (but for those
+//! that are always allowed, which it remembers).
 
 use std::collections::BTreeSet;
 
@@ -16,17 +16,12 @@ use run_docker_core::Result;
 use run_docker_core::error::Context as _;
 use serde::Deserialize;
 
+use super::bpf::{ARCH, ARCHITECTURE, Answer, NUMBER, argument, give, halve, jump, load, mask};
 use super::capabilities;
 use super::syscalls::{COMMON, LEGACY};
 
 const PROFILE: &str = include_str!("../../data/seccomp.json");
 const STRICTER: &str = include_str!("../../data/stricter.json");
-
-/// AUDIT_ARCH_* of this machine (linux/audit.h).
-#[cfg(target_arch = "x86_64")]
-pub(super) const ARCHITECTURE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-pub(super) const ARCHITECTURE: u32 = 0xc000_00b7;
 
 /// Architecture's name in the profile.
 #[cfg(target_arch = "x86_64")]
@@ -106,13 +101,13 @@ fn refusal(errno: u32) -> u32 {
 /// The profile inside this program is damaged.
 pub(crate) fn program(caps: u64) -> Result<Vec<libc::sock_filter>> {
     let (profile, stricter) = (read(PROFILE)?, read(STRICTER)?);
-    let named: BTreeSet<&str> = stricter.syscalls.iter().flat_map(|rule| &rule.names).copied().collect();
+    let numbers = |rule: &Rule<'_>| rule.names.iter().filter_map(|name| number(name)).collect::<Vec<_>>();
+    let replaced: BTreeSet<u32> = stricter.syscalls.iter().flat_map(numbers).collect();
     let mut rules = Vec::with_capacity(512);
     let theirs = profile.syscalls.iter().map(|rule| (rule, false));
     let all = stricter.syscalls.iter().map(|rule| (rule, true)).chain(theirs);
     for (rule, is_stricter) in all.filter(|(rule, _)| rule.applies(caps)) {
-        let names = rule.names.iter().filter(|name| is_stricter || !named.contains(*name));
-        let numbers = names.filter_map(|name| number(name));
+        let numbers = numbers(rule).into_iter().filter(|number| is_stricter || !replaced.contains(number));
         rules.extend(numbers.map(|number| Meets { number, args: &rule.args, verdict: rule.verdict() }));
     }
     // By number, and for each of them in the profile's order.
@@ -141,66 +136,62 @@ fn number(name: &str) -> Option<u32> {
 
 fn assemble(rules: &[Meets<'_>], otherwise: u32) -> Vec<libc::sock_filter> {
     let mut code = vec![
-        load(4),
+        load(ARCH),
         // Another architecture's numbers (32-bit programs) mean other calls.
         jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
         give(refusal(38)),
-        load(0),
+        load(NUMBER),
         jump(libc::BPF_JGE, X32, 0, 1),
         give(refusal(38)),
     ];
-    let calls = || rules.chunk_by(|a, b| a.number == b.number);
-    let mut ranges: Vec<(u32, u32, u32)> = Vec::new();
-    for list in calls() {
+    code.extend(halve(&answers(rules, otherwise)));
+    code
+}
+
+/// What is answered, and from which number on: up to the next one's.
+fn answers(rules: &[Meets<'_>], otherwise: u32) -> Vec<(u32, Answer)> {
+    let mut answers: Vec<(u32, Answer)> = Vec::with_capacity(256);
+    let mut from = |number, answer| match (answers.last(), &answer) {
+        (Some((_, Answer::Verdict(last))), Answer::Verdict(next)) if last == next => {}
+        _ => answers.push((number, answer)),
+    };
+    let mut end = 0;
+    for list in rules.chunk_by(|a, b| a.number == b.number) {
         let (number, first) = (list[0].number, &list[0]);
+        if number > end {
+            from(end, Answer::Verdict(otherwise));
+        }
         // A rule without conditions decides, unless a stricter one comes first.
         let free = list.iter().find(|rule| rule.args.is_empty()).map(|rule| rule.verdict);
-        match (free, ranges.last_mut()) {
-            (Some(verdict), _) if !first.args.is_empty() && verdict != first.verdict => {}
-            (Some(verdict), Some((_, end, same))) if *end + 1 == number && *same == verdict => {
-                *end = number;
+        let answer = match free {
+            Some(verdict) if first.args.is_empty() || verdict == first.verdict => Answer::Verdict(verdict),
+            _ => {
+                let tests = list.iter().flat_map(|rule| conditions(rule.args, rule.verdict));
+                Answer::Body(tests.chain([give(otherwise)]).collect())
             }
-            (Some(verdict), _) => ranges.push((number, number, verdict)),
-            (None, _) => {}
-        }
+        };
+        from(number, answer);
+        end = number + 1;
     }
-    for (start, end, verdict) in &ranges {
-        code.push(jump(libc::BPF_JGE, *start, 0, 2));
-        code.push(jump(libc::BPF_JGT, *end, 1, 0));
-        code.push(give(*verdict));
-    }
-    let decided = |number: u32| ranges.iter().any(|(start, end, _)| (*start..=*end).contains(&number));
-    for list in calls().filter(|list| !decided(list[0].number)) {
-        let mut body = Vec::new();
-        for rule in list {
-            body.extend(conditions(rule.args, rule.verdict));
-        }
-        body.push(give(otherwise));
-        // The block is short: the profile has at most five rules for a call.
-        let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
-        code.push(jump(libc::BPF_JEQ, list[0].number, 0, over));
-        code.extend(body);
-    }
-    code.push(give(otherwise));
-    code
+    from(end, Answer::Verdict(otherwise));
+    answers
 }
 
 /// All of `args`, then the verdict; else on to what follows.
 fn conditions(args: &[Argument<'_>], verdict: u32) -> Vec<libc::sock_filter> {
     let mut tests: Vec<(bool, Vec<libc::sock_filter>)> = Vec::new();
     for arg in args {
-        let low = load(16 + arg.index * 8);
-        let high = load(20 + arg.index * 8);
-        let (value, mask) = match arg.op {
+        let low = load(argument(arg.index));
+        let high = load(argument(arg.index) + 4);
+        let (value, bits) = match arg.op {
             "SCMP_CMP_MASKED_EQ" => (arg.value_two, arg.value),
             _ => (arg.value, u64::MAX),
         };
         let negated = arg.op == "SCMP_CMP_NE";
         let half = |load, shift: u32| {
             let part = |n: u64| u32::try_from((n >> shift) & 0xffff_ffff).unwrap_or(0);
-            let and = statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, part(mask));
             // The jumps are filled in below.
-            vec![load, and, jump(libc::BPF_JEQ, part(value), 0, 0)]
+            vec![load, mask(part(bits)), jump(libc::BPF_JEQ, part(value), 0, 0)]
         };
         tests.push((negated, [half(high, 32), half(low, 0)].concat()));
     }
@@ -226,66 +217,15 @@ fn conditions(args: &[Argument<'_>], verdict: u32) -> Vec<libc::sock_filter> {
         }
     }
     out.push(give(verdict));
-    // The number is looked at again by what follows.
-    out.push(load(0));
     out
-}
-
-fn statement(code: u32, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: u16::try_from(code).unwrap_or(0), jt: 0, jf: 0, k }
-}
-
-/// Loads 32 bits of `struct seccomp_data`.
-pub(super) fn load(offset: u32) -> libc::sock_filter {
-    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
-}
-
-pub(super) fn give(verdict: u32) -> libc::sock_filter {
-    statement(libc::BPF_RET | libc::BPF_K, verdict)
-}
-
-pub(super) fn jump(test: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { jt, jf, ..statement(libc::BPF_JMP | test | libc::BPF_K, k) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the program answers, by the rules of classic BPF.
     fn run(code: &[libc::sock_filter], number: libc::c_long, args: [u64; 6]) -> u32 {
-        let word = |offset: u32| -> u32 {
-            match offset {
-                0 => u32::try_from(number).unwrap(),
-                4 => ARCHITECTURE,
-                16.. => {
-                    let (i, high) = (((offset - 16) / 8) as usize, (offset - 16) % 8 == 4);
-                    u32::try_from((args[i] >> if high { 32 } else { 0 }) & 0xffff_ffff).unwrap()
-                }
-                _ => 0,
-            }
-        };
-        let (mut at, mut a) = (0usize, 0u32);
-        loop {
-            let i = code[at];
-            at += 1;
-            let yes = match u32::from(i.code) & 0xff {
-                0x20 => {
-                    a = word(i.k);
-                    continue;
-                }
-                0x54 => {
-                    a &= i.k;
-                    continue;
-                }
-                0x06 => return i.k,
-                0x15 => a == i.k,
-                0x25 => a > i.k,
-                0x35 => a >= i.k,
-                other => panic!("{other:#x}"),
-            };
-            at += usize::from(if yes { i.jt } else { i.jf });
-        }
+        super::super::bpf::run(code, ARCHITECTURE, number, args)
     }
 
     #[test]
@@ -294,6 +234,58 @@ mod tests {
             assert!(table.is_sorted_by_key(|(name, _)| *name));
         }
         assert_eq!((number("read"), number("nosuchcall")), (u32::try_from(libc::SYS_read).ok(), None));
+    }
+
+    /// The rules that this name meets: the stricter ones, or else the profile's.
+    fn rules_of(name: &str, caps: u64) -> Vec<Rule<'static>> {
+        let of = |text| -> Vec<Rule<'static>> {
+            let profile: Profile<'static> = read(text).unwrap();
+            profile.syscalls.into_iter().filter(|rule| rule.names.contains(&name)).collect()
+        };
+        let mut rules = of(STRICTER);
+        if rules.is_empty() {
+            rules = of(PROFILE);
+        }
+        rules.retain(|rule| rule.applies(caps));
+        rules
+    }
+
+    /// What such rules say of a call.
+    fn said(rules: &[Rule<'_>], args: [u64; 6]) -> u32 {
+        let is_met = |arg: &Argument<'_>| {
+            let given = args[arg.index as usize];
+            match arg.op {
+                "SCMP_CMP_EQ" => given == arg.value,
+                "SCMP_CMP_NE" => given != arg.value,
+                "SCMP_CMP_MASKED_EQ" => given & arg.value == arg.value_two,
+                other => panic!("{other}"),
+            }
+        };
+        let free = rules.iter().find(|rule| rule.args.is_empty()).map(Rule::verdict);
+        let first = rules.first().map(Rule::verdict).filter(|first| free == Some(*first));
+        let met = || rules.iter().find(|rule| rule.args.iter().all(is_met)).map(Rule::verdict);
+        first.or_else(met).unwrap_or(refusal(38))
+    }
+
+    #[test]
+    fn every_call_is_answered_as_its_rules_say() {
+        let some = capabilities::decide(false, &[], &[], true).unwrap();
+        let values = [0, 1, 8, 9, 16, 17, 0x5412, 0x2_0000, 0x2_0008, 0x2000_0000, 0xffff_ffff, 1 << 40];
+        let mut numbers = BTreeSet::new();
+        for (name, number) in COMMON.iter().chain(LEGACY) {
+            numbers.insert(*number);
+            for caps in [0, some, 1 << 21, capabilities::ALL] {
+                let (code, rules) = (program(caps).unwrap(), rules_of(name, caps));
+                for (first, other) in values.iter().flat_map(|one| values.map(|two| (*one, two))) {
+                    let args = [first, other, other, 0, 0, 0];
+                    assert_eq!(run(&code, *number, args), said(&rules, args), "{name} {args:x?} {caps:x}");
+                }
+            }
+        }
+        let code = program(capabilities::ALL).unwrap();
+        for number in (0..2000).filter(|number| !numbers.contains(number)) {
+            assert_eq!(run(&code, number, [0; 6]), refusal(38), "{number}");
+        }
     }
 
     #[test]

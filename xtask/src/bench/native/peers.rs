@@ -114,7 +114,7 @@ pub(super) fn docker_lines(image: &str, project: &Path) -> Vec<Line> {
     let mount = format!("{}:/exp", project.display());
     let of = |network: &str| {
         let words = ["docker", "run", "--rm", "--network", network, "-v", &mount, image, "/bin/true"];
-        Line { every: 4, ..line(&format!("docker run, {network}"), &words) }
+        Line { every: 12, ..line(&format!("docker run, {network}"), &words) }
     };
     vec![of("bridge"), of("host")]
 }
@@ -164,7 +164,7 @@ pub(super) fn podman(sandbox: &Sandbox, archive: &Path, notes: &mut Vec<String>)
         notes.push(format!("rootless Podman does not run here and is not measured: {said}"));
         return None;
     }
-    Some(Line { env, every: 4, ..line("podman run, a user with ranges", &[&head[..], &run].concat()) })
+    Some(Line { env, every: 12, ..line("podman run, a user with ranges", &[&head[..], &run].concat()) })
 }
 
 /// The image's files once more, as a plain directory of the person's, for those

@@ -49,7 +49,7 @@ fn of(place: &Place, setup: &Setup, findings: &mut Findings) {
         (None, Who::Granted) => lines.extend(peers::podman(&place.sandbox, &archive, &mut findings.notes)),
         (None, _) => {}
     }
-    let series = as_person(&place.sandbox, &lines, setup.rounds(40));
+    let series = as_person(&place.sandbox, &lines, setup.rounds(120));
     let control = spread(&series[0], &series[1]);
     let against = |other: &Series, bar| {
         let what = format!("run-docker / {}", other.name);
