@@ -134,7 +134,7 @@ impl<'a> Arm<'a> {
 pub(crate) fn interleave(mut arms: Vec<Arm<'_>>, rounds: usize) -> Vec<Series> {
     let series = |arm: &Arm<'_>| Series { name: arm.name.clone(), unit: arm.unit.into(), values: Vec::new() };
     let mut taken: Vec<Series> = arms.iter().map(series).collect();
-    for arm in arms.iter_mut().filter(|arm| arm.every == 1) {
+    for arm in &mut arms {
         (arm.sample)();
     }
     let count = arms.len();
@@ -217,7 +217,7 @@ mod tests {
             })
         };
         let taken = interleave(vec![arm("a"), arm("b"), arm("c").every(2)], 3);
-        assert_eq!(*order.borrow(), "ababcbacab");
+        assert_eq!(*order.borrow(), "abcabcbacab");
         assert_eq!(taken.iter().map(|s| s.values.len()).collect::<Vec<_>>(), [3, 3, 2]);
     }
 }
